@@ -1,0 +1,1 @@
+//! What both adit processes agree on.

@@ -1,0 +1,2 @@
+//! `adit-control`.
+fn main() {}

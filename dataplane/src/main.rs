@@ -1,0 +1,2 @@
+//! `adit-dataplane`.
+fn main() {}
