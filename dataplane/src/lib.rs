@@ -1,1 +1,4 @@
 //! The adit data plane.
+
+pub mod frame;
+pub mod port;
