@@ -1,1 +1,5 @@
 //! What both adit processes agree on.
+
+mod suite;
+
+pub use suite::Suite;
