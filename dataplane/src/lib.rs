@@ -1,4 +1,5 @@
 //! The adit data plane.
 
+pub mod crypto;
 pub mod frame;
 pub mod port;

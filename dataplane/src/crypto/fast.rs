@@ -1,0 +1,68 @@
+//! The quickest primitive for each suite.
+
+use super::aead::{Aead, AeadTransform, Nonce};
+use super::layout::ICV_LEN;
+use super::{KeyError, Keys, Transform, reference};
+use adit_abi::Suite;
+use aws_lc_rs::aead::{
+    AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey,
+    UnboundKey,
+};
+
+/// Makes `suite` ready. The keys' lengths have been checked.
+pub(super) fn transform(
+    suite: Suite,
+    keys: Keys<'_>,
+    esn: bool,
+) -> Result<Box<dyn Transform>, KeyError> {
+    match suite {
+        Suite::Aes128Gcm16 => aead(&AES_128_GCM, suite, keys, esn),
+        Suite::Aes192Gcm16 => aead(&AES_192_GCM, suite, keys, esn),
+        Suite::Aes256Gcm16 => aead(&AES_256_GCM, suite, keys, esn),
+        Suite::Chacha20Poly1305 => aead(&CHACHA20_POLY1305, suite, keys, esn),
+        Suite::Aes128CbcHmacSha256 | Suite::Aes192CbcHmacSha256 | Suite::Aes256CbcHmacSha256 => {
+            reference::transform(suite, keys, esn)
+        }
+    }
+}
+
+fn aead(
+    algorithm: &'static Algorithm,
+    suite: Suite,
+    keys: Keys<'_>,
+    esn: bool,
+) -> Result<Box<dyn Transform>, KeyError> {
+    let wrong = KeyError::encryption(suite, keys);
+    let (key, salt) = keys.enc.split_last_chunk().ok_or(wrong)?;
+    let cipher = AwsLcAead::new(algorithm, key).ok_or(wrong)?;
+    Ok(Box::new(AeadTransform::new(cipher, *salt, esn)))
+}
+
+/// An AEAD of aws-lc.
+pub(super) struct AwsLcAead(LessSafeKey);
+
+impl AwsLcAead {
+    /// `None` if `key` has the wrong length.
+    pub fn new(algorithm: &'static Algorithm, key: &[u8]) -> Option<Self> {
+        let key = UnboundKey::new(algorithm, key).ok()?;
+        Some(Self(LessSafeKey::new(key)))
+    }
+}
+
+impl Aead for AwsLcAead {
+    fn encrypt(&self, nonce: &Nonce, aad: &[u8], body: &mut [u8]) -> Option<[u8; ICV_LEN]> {
+        let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);
+        let mut tag = [0; ICV_LEN];
+        self.0
+            .seal_in_place_scatter(nonce, Aad::from(aad), body, &[], &mut tag)
+            .ok()?;
+        Some(tag)
+    }
+
+    fn decrypt(&self, nonce: &Nonce, aad: &[u8], body: &mut [u8], tag: &[u8; ICV_LEN]) -> bool {
+        let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);
+        self.0
+            .open_in_place_separate_tag(nonce, Aad::from(aad), tag, body)
+            .is_ok()
+    }
+}
