@@ -1,9 +1,10 @@
 //! Ports: where frames come in and go out.
 //!
 //! Everything above this module sees Ethernet frames and the [`Port`] trait. [`memory`] is a port
-//! without a kernel behind it.
+//! without a kernel behind it, [`xdp`] one over AF_XDP sockets.
 
 pub mod memory;
+pub mod xdp;
 
 use std::os::fd::BorrowedFd;
 
