@@ -1,0 +1,3 @@
+//! What the operator's command and the privileged tests share.
+
+pub mod lab;
