@@ -18,6 +18,8 @@ mod event;
 mod forwarding;
 mod index;
 mod layout;
+#[cfg(not(loom))]
+pub mod link;
 pub mod message;
 mod policy;
 #[cfg(not(loom))]

@@ -95,6 +95,10 @@ pub enum ToDataplane {
         /// Queue.
         queue: u16,
     },
+    /// Policies, settings or forwarding have changed: look at the generations now.
+    ///
+    /// The data plane looks by itself from time to time; this saves the wait.
+    Changed,
     /// Finish: send what is in the rings, then exit.
     Stop,
 }
@@ -307,6 +311,7 @@ impl ToDataplane {
                 out.extend(queue.to_le_bytes());
             }
             Self::Stop => out.push(5),
+            Self::Changed => out.push(6),
         }
         out
     }
@@ -344,6 +349,7 @@ impl ToDataplane {
                 queue: r.u16("queue")?,
             },
             5 => Self::Stop,
+            6 => Self::Changed,
             _ => return Err(MessageError::Value("kind")),
         };
         r.end(message)
@@ -474,6 +480,7 @@ mod tests {
             },
             ToDataplane::Steered { port: 1, queue: 3 },
             ToDataplane::Stop,
+            ToDataplane::Changed,
         ] {
             assert_eq!(ToDataplane::parse(&m.emit()), Ok(m));
         }

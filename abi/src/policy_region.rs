@@ -1,5 +1,6 @@
 //! The policy region: SAD, SPD, forwarding. Written by control alone.
 
+use std::mem::offset_of;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::layout::{
 };
 use crate::policy::PolicyRecord;
 use crate::region::{Region, RegionError};
-use crate::sa::{SaKey, SaRecord, SaRef};
+use crate::sa::{SaFlags, SaKey, SaRecord, SaRef};
 use crate::slots::{self, Record};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -196,6 +197,24 @@ impl PolicyReader {
     #[inline]
     pub fn is_live(&self, sa: SaRef) -> bool {
         self.sa_generation(sa.slot) == Some(sa.generation)
+    }
+
+    /// Direction and flags of whatever SA lives in a slot: what a scan over the whole table needs, and no keys.
+    pub fn sa_summary(&self, slot: u32) -> Option<(SaRef, u8, SaFlags)> {
+        let words = self.slot::<SaRecord>(self.layout.sas, slot)?;
+        let generation = slots::live_generation(words)?;
+        let direction = words[1].load(Ordering::Relaxed).to_ne_bytes()[5];
+        let flags = words[1 + offset_of!(SaRecord, flags) / 8]
+            .load(Ordering::Relaxed)
+            .to_ne_bytes();
+        let flags = SaFlags(u32::from_ne_bytes([flags[0], flags[1], flags[2], flags[3]]));
+        let sa = SaRef { slot, generation };
+        self.is_live(sa).then_some((sa, direction, flags))
+    }
+
+    /// Slots of SAs in use so far: live ones lie below this number.
+    pub fn sa_high_water(&self) -> u32 {
+        self.high_water(Mark::Sas, self.capacity.sas)
     }
 
     /// Copies an SA out, if the slot still holds this very one. The copy holds keys: wipe it.
@@ -645,6 +664,8 @@ mod tests {
         let mut r = SaRecord::new_zeroed();
         r.spi = Spi(spi);
         r.protocol = 50;
+        r.direction = 2;
+        r.flags = SaFlags::ESN;
         r.destination = Address::v4([192, 0, 2, 1]);
         r.enc_key = [spi as u8; 36];
         r
@@ -699,6 +720,7 @@ mod tests {
             None
         );
         assert_eq!(reader.sa(sa).unwrap().enc_key, [0x34; 36]);
+        assert_eq!(reader.sa_summary(sa.slot), Some((sa, 2, SaFlags::ESN)));
         assert!(w.remove_sa(sa));
         assert_eq!(reader.find_sa(&key), None);
         assert!(reader.sa(sa).is_none());
