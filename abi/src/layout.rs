@@ -6,7 +6,7 @@
 use thiserror::Error;
 
 use crate::forwarding::{NeighbourRecord, PortRecord, RouteRecord, Settings};
-use crate::policy::PolicyRecord;
+use crate::policy::{PolicyName, PolicyRecord};
 use crate::sa::SaRecord;
 use crate::sa_state::{SA_STATE_HEAD_WORDS, window_words};
 use crate::slots::Record;
@@ -178,6 +178,7 @@ pub(crate) struct PolicyLayout {
     pub sas: Span,
     pub policies: Span,
     pub links: Span,
+    pub names: Span,
     pub routes: Span,
     pub neighbours: Span,
     pub total: usize,
@@ -193,6 +194,7 @@ impl PolicyLayout {
             sas: at.take(c.sas as usize * SaRecord::SLOT_WORDS),
             policies: at.take(c.policies as usize * PolicyRecord::SLOT_WORDS),
             links: at.take(c.policies as usize),
+            names: at.take(c.policies as usize * PolicyName::SLOT_WORDS),
             routes: at.take(c.routes as usize * RouteRecord::SLOT_WORDS),
             neighbours: at.take(c.neighbours as usize * NeighbourRecord::SLOT_WORDS),
             total: at.0,
@@ -226,6 +228,7 @@ impl StateLayout {
 // The layout itself, asserted: a change here is a new LAYOUT_VERSION.
 const _: () = assert!(SaRecord::SLOT_WORDS == 40);
 const _: () = assert!(PolicyRecord::SLOT_WORDS == 16);
+const _: () = assert!(PolicyName::SLOT_WORDS == 8);
 const _: () = assert!(RouteRecord::SLOT_WORDS == 8);
 const _: () = assert!(PortRecord::SLOT_WORDS == 8);
 const _: () = assert!(NeighbourRecord::SLOT_WORDS == 4);

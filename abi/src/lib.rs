@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! policy region   written by control, read by the data plane
-//!   header | settings | ports | SA index | SA slots | policy slots | policy→SA links | routes | neighbours
+//!   header | settings | ports | SA index | SA slots | policy slots | policy→SA links | policy names | routes | neighbours
 //! state region    written by the data plane, read by control
 //!   header | worker counters | event rings | policy counters | SA states
 //! ```
@@ -42,7 +42,7 @@ pub use event::{Event, EventReader, EventRing};
 pub use forwarding::{NeighbourRecord, PortRecord, RouteKind, RouteRecord, Settings, Side};
 pub use index::{SaIndexReader, SaIndexWriter};
 pub use layout::{Capacity, LAYOUT_VERSION, LayoutError, MAX_PORTS, MAX_WORKERS};
-pub use policy::{Action, PolicyRecord};
+pub use policy::{Action, PolicyName, PolicyRecord};
 #[cfg(not(loom))]
 pub use policy_region::{PolicyReader, PolicyWriter, TableFull};
 #[cfg(not(loom))]

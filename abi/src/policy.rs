@@ -78,3 +78,47 @@ impl PolicyRecord {
 }
 
 const _: () = assert!(size_of::<PolicyRecord>() == 120);
+
+/// The name of an SPD entry, kept beside it so that a restarted control finds it again; the data plane does
+/// not read it. An SA bears the name of its policy.
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct PolicyName([u8; PolicyName::MAX]);
+
+impl PolicyName {
+    /// Bytes of the longest name.
+    pub const MAX: usize = 56;
+
+    /// A name; `None` if it is longer than [`PolicyName::MAX`] bytes or holds a zero byte.
+    pub fn new(name: &str) -> Option<Self> {
+        let mut bytes = [0; Self::MAX];
+        bytes
+            .get_mut(..name.len())?
+            .copy_from_slice(name.as_bytes());
+        (!name.contains('\0')).then_some(Self(bytes))
+    }
+
+    /// The text, or an empty one if memory holds anything else than UTF-8.
+    pub fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|b| *b == 0).unwrap_or(Self::MAX);
+        std::str::from_utf8(&self.0[..end]).unwrap_or_default()
+    }
+}
+
+const _: () = assert!(size_of::<PolicyName>() == 56);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_comes_back_and_one_too_long_is_refused() {
+        let name = PolicyName::new("site-b/net").unwrap();
+        assert_eq!(name.as_str(), "site-b/net");
+        let longest = "x".repeat(PolicyName::MAX);
+        assert_eq!(PolicyName::new(&longest).unwrap().as_str(), longest);
+        assert!(PolicyName::new(&"x".repeat(PolicyName::MAX + 1)).is_none());
+        assert!(PolicyName::new("a\0b").is_none());
+        assert_eq!(PolicyName([0xff; PolicyName::MAX]).as_str(), "");
+    }
+}

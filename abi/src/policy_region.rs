@@ -11,7 +11,7 @@ use crate::index::{SaIndexReader, SaIndexWriter};
 use crate::layout::{
     Capacity, LAYOUT_VERSION, LayoutError, MAX_PORTS, POLICY_MAGIC, PolicyLayout, Span,
 };
-use crate::policy::PolicyRecord;
+use crate::policy::{PolicyName, PolicyRecord};
 use crate::region::{Region, RegionError};
 use crate::sa::{SaFlags, SaKey, SaRecord, SaRef};
 use crate::slots::{self, Record};
@@ -248,6 +248,11 @@ impl PolicyReader {
                 .get(policy as usize)?
                 .load(Ordering::Acquire),
         )
+    }
+
+    /// The name that control gave a policy.
+    pub fn policy_name(&self, policy: u32) -> Option<PolicyName> {
+        slots::read(self.slot::<PolicyName>(self.layout.names, policy)?).map(|(_, name)| name)
     }
 
     /// Every route.
@@ -503,13 +508,27 @@ impl PolicyWriter {
         true
     }
 
-    /// Adds a policy, not yet linked to an SA; returns its slot.
+    /// Adds a policy without a name, not yet linked to an SA; returns its slot.
     ///
     /// # Errors
     /// When the table is full.
     pub fn insert_policy(&mut self, record: &PolicyRecord) -> Result<u32, TableFull> {
+        self.insert_policy_as(record, None)
+    }
+
+    /// Adds a policy under a name, not yet linked to an SA; returns its slot.
+    ///
+    /// # Errors
+    /// When the table is full.
+    pub fn insert_policy_as(
+        &mut self,
+        record: &PolicyRecord,
+        name: Option<&PolicyName>,
+    ) -> Result<u32, TableFull> {
         let n = self.take(Mark::Policies, "policies", self.reader.capacity.policies)?;
         self.link(n, None);
+        // Before the policy: whoever finds the policy after a crash finds its name.
+        self.set_policy_name(n, name);
         if let Some(slot) = self
             .reader
             .slot::<PolicyRecord>(self.reader.layout.policies, n)
@@ -533,9 +552,21 @@ impl PolicyWriter {
         }
         slots::retire(slot);
         self.link(n, None);
+        self.set_policy_name(n, None);
         self.give(Mark::Policies, n);
         self.bump(SPD_GENERATION);
         true
+    }
+
+    fn set_policy_name(&self, n: u32, name: Option<&PolicyName>) {
+        if let Some(slot) = self.reader.slot::<PolicyName>(self.reader.layout.names, n) {
+            match name {
+                Some(name) => {
+                    slots::publish(slot, name);
+                }
+                None => slots::retire(slot),
+            }
+        }
     }
 
     /// Points a PROTECT policy at the SA to seal into, or at none, by one store.
@@ -766,7 +797,8 @@ mod tests {
             5,
             Action::Protect,
         );
-        let p = w.insert_policy(&policy).unwrap();
+        let name = PolicyName::new("site-b/net").unwrap();
+        let p = w.insert_policy_as(&policy, Some(&name)).unwrap();
         w.link(p, Some(kept));
         let old = open(&w);
         drop(w);
@@ -774,6 +806,7 @@ mod tests {
         let r = open(&w);
         assert_eq!(r.find_sa(&record(301).key()), Some(kept));
         assert_eq!(r.link(p), Some(kept));
+        assert_eq!(r.policy_name(p).unwrap().as_str(), "site-b/net");
         assert_eq!(
             r.policies().map(|(n, _, p)| (n, p)).collect::<Vec<_>>(),
             vec![(p, policy)]

@@ -232,8 +232,10 @@ pub struct SaRecord {
     pub selector: Selector,
     /// Free for control's own book-keeping (not read by the data plane).
     pub cookie: u64,
+    /// When control put it in, `CLOCK_BOOTTIME` nanoseconds (not read by the data plane).
+    pub installed: u64,
     /// Zero.
-    pub spare: [u8; 16],
+    pub spare: [u8; 8],
 }
 
 const _: () = assert!(size_of::<SaRecord>() == 312);
