@@ -130,8 +130,8 @@ pub enum Fault {
     /// More than [`MAX_ELEMENTS`] elements and items.
     #[error("more than {MAX_ELEMENTS} elements")]
     Elements,
-    /// A name that is empty, longer than 255 octets or not printable ASCII.
-    #[error("name is not 1 to 255 printable ASCII characters")]
+    /// A name longer than 255 octets or not printable ASCII; it may be empty.
+    #[error("name is not 0 to 255 printable ASCII characters")]
     Name,
     /// A value longer than 65,535 octets.
     #[error("value is longer than 65535 octets")]
@@ -332,8 +332,6 @@ fn emit_value(value: &Value, out: &mut Vec<u8>) -> Result<(), Fault> {
 }
 
 fn is_name(name: &[u8]) -> bool {
-    !name.is_empty()
-        && name
-            .iter()
-            .all(|octet| octet.is_ascii_graphic() || *octet == b' ')
+    name.iter()
+        .all(|octet| octet.is_ascii_graphic() || *octet == b' ')
 }

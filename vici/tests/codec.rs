@@ -93,7 +93,7 @@ fn a_broken_message_is_refused_with_element_and_offset() {
         (b"\x03\x05ab", 0, "", Fault::Truncated),
         (b"\x03\x01a\x00", 0, "a", Fault::Truncated),
         (b"\x03\x01a\x00\x02b", 0, "a", Fault::Truncated),
-        (b"\x03\x00\x00\x00", 0, "", Fault::Name),
+        (b"\x03\x01\x1f\x00\x00", 0, "", Fault::Name),
         (b"\x03\x01\xff\x00\x00", 0, "", Fault::Name),
         (b"\x03\x01a\x00\x00\x09", 5, "", Fault::Type(9)),
         (b"\x02", 0, "", Fault::Misplaced(2)),
@@ -196,9 +196,9 @@ fn what_does_not_fit_is_not_emitted() {
             .fault,
         Fault::Name
     );
-    assert_eq!(
-        Message::new().with("", "").emit().unwrap_err().fault,
-        Fault::Name
+    assert!(
+        Message::new().with("", "").emit().is_ok(),
+        "strongSwan names its totals so"
     );
     let inner = Message::new().with("v", vec![0; 65536]);
     let error = Message::new().with_section("s", inner).emit().unwrap_err();
@@ -244,10 +244,10 @@ fn message(depth: u32) -> impl Strategy<Value = Message> {
         .prop_map(|items| Element::List(items.iter().map(Value::from).collect()));
     let leaf = prop_oneof![value, list];
     let element = leaf.prop_recursive(depth, 64, 5, |inner| {
-        prop::collection::vec(("[ -~]{1,12}", inner), 0..5)
+        prop::collection::vec(("[ -~]{0,12}", inner), 0..5)
             .prop_map(|elements| Element::Section(build(elements)))
     });
-    prop::collection::vec(("[ -~]{1,12}", element), 0..6).prop_map(build)
+    prop::collection::vec(("[ -~]{0,12}", element), 0..6).prop_map(build)
 }
 
 fn build(elements: Vec<(String, Element)>) -> Message {
