@@ -1,1 +1,3 @@
 //! The adit control process.
+
+pub mod vici;
