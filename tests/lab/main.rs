@@ -3,13 +3,20 @@
 //! | module | what it shows |
 //! | --- | --- |
 //! | `topology` | the lab itself: the kernel forwards over its wires, captures and flows see what they should |
+//! | `ports` | AF_XDP ports: frames cross a forwarder, none is lost, binding copes with what it meets |
+//! | `classification` | which frames the XDP program passes, redirects and drops |
+//! | `steering` | that the XDP program outlives whoever loaded it, and fails closed |
 //! | `cleanup` | nothing of a lab outlives it, whatever ends it |
 
 #[macro_use]
 #[path = "../skip/mod.rs"]
 mod skip;
 
+mod classification;
 mod cleanup;
+mod ports;
+mod steered;
+mod steering;
 mod topology;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
