@@ -1,8 +1,10 @@
 //! IVs for AES-CBC: unpredictable and never repeated, without asking for random octets per packet.
 
 use super::KeyError;
+use super::cbc_hmac::{BLOCK, LANES};
 use aes::Aes128Enc;
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
+use arrayvec::ArrayVec;
 use zeroize::Zeroizing;
 
 /// Draws the IV of each sequence number from two secrets of its own.
@@ -32,14 +34,21 @@ impl IvSource {
         })
     }
 
-    /// The IV of the packet with this sequence number.
+    /// The IVs of the packets with these sequence numbers, at most [`LANES`]: together they cost
+    /// little more than one.
     #[inline]
-    pub fn iv(&self, sequence: u64) -> [u8; 16] {
-        let mut block = [0; 16];
-        block[..8].copy_from_slice(&sequence.to_be_bytes());
-        block[8..].copy_from_slice(&*self.secret);
-        let mut block = block.into();
-        self.cipher.encrypt_block(&mut block);
-        block.into()
+    pub fn ivs(&self, sequences: impl Iterator<Item = u64>) -> ArrayVec<[u8; BLOCK], LANES> {
+        let mut ivs: ArrayVec<_, LANES> = sequences
+            .take(LANES)
+            .map(|sequence| {
+                let mut block = [0; BLOCK];
+                block[..8].copy_from_slice(&sequence.to_be_bytes());
+                block[8..].copy_from_slice(&*self.secret);
+                block
+            })
+            .collect();
+        self.cipher
+            .encrypt_blocks(Array::cast_slice_from_core_mut(&mut ivs));
+        ivs
     }
 }

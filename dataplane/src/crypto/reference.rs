@@ -1,13 +1,13 @@
 //! RustCrypto's primitives: every suite, portable, what the fast provider is checked against.
 
 use super::aead::{Aead, AeadTransform, Nonce};
-use super::cbc_hmac::{BLOCK, Cbc, CbcHmacTransform, Mac};
+use super::cbc_hmac::{Cbc, CbcHmacTransform, Chain, Mac};
 use super::layout::ICV_LEN;
 use super::{KeyError, Keys, Transform};
 use adit_abi::Suite;
 use aes::cipher::{
-    BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, BlockSizeUser,
-    InnerIvInit, KeyInit,
+    Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt,
+    BlockSizeUser, InnerIvInit, KeyInit,
 };
 use aes::{Aes128, Aes192, Aes256};
 use aes_gcm::AesGcm;
@@ -70,13 +70,16 @@ where
     Ok(Box::new(CbcHmacTransform::new(cipher, mac, esn)?))
 }
 
-/// AES-CBC over the block cipher `C`.
-pub(super) struct AesCbc<C>(C);
+/// AES-CBC over the block cipher `C`, one packet after the other.
+pub(super) struct AesCbc<C> {
+    pub cipher: C,
+}
 
 impl<C: KeyInit> AesCbc<C> {
     /// `None` if `key` has the wrong length.
     pub fn new(key: &[u8]) -> Option<Self> {
-        C::new_from_slice(key).ok().map(Self)
+        let cipher = C::new_from_slice(key).ok()?;
+        Some(Self { cipher })
     }
 }
 
@@ -84,16 +87,16 @@ impl<C> Cbc for AesCbc<C>
 where
     C: BlockCipherEncrypt + BlockCipherDecrypt + BlockSizeUser<BlockSize = U16> + Send + Sync,
 {
-    fn encrypt(&self, iv: &[u8; BLOCK], body: &mut [u8]) -> bool {
-        let (blocks, tail) = InOutBuf::from(body).into_chunks();
-        cbc::Encryptor::inner_iv_init(&self.0, iv.into()).encrypt_blocks_inout(blocks);
-        tail.is_empty()
+    fn encrypt(&self, chains: &mut [Chain<'_>]) {
+        for chain in chains {
+            cbc::Encryptor::inner_iv_init(&self.cipher, chain.iv.into())
+                .encrypt_blocks(Array::cast_slice_from_core_mut(chain.blocks));
+        }
     }
 
-    fn decrypt(&self, iv: &[u8; BLOCK], body: &mut [u8]) -> bool {
-        let (blocks, tail) = InOutBuf::from(body).into_chunks();
-        cbc::Decryptor::inner_iv_init(&self.0, iv.into()).decrypt_blocks_inout(blocks);
-        tail.is_empty()
+    fn decrypt(&self, chain: Chain<'_>) {
+        cbc::Decryptor::inner_iv_init(&self.cipher, chain.iv.into())
+            .decrypt_blocks(Array::cast_slice_from_core_mut(chain.blocks));
     }
 }
 

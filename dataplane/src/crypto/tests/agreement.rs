@@ -4,35 +4,34 @@ use super::{PROVIDERS, body, open, seal, transform, unsealed};
 use adit_abi::Suite;
 use proptest::prelude::*;
 
+/// Seals with both providers and lets each open what the other one sealed.
+fn exchange(suite: Suite, len: usize, esn: bool) {
+    let sequence = if esn { 0x1_0000_0007 } else { 7 };
+    let ready = PROVIDERS.map(|provider| transform(provider, suite, 5, esn));
+    let clear: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
+    let mut packets = [(); 2].map(|()| unsealed(suite, &clear));
+    for (sealer, packet) in ready.iter().zip(&mut packets) {
+        assert!(seal(&**sealer, packet, sequence), "{suite} {len}");
+        assert!(
+            len < 16 || body(suite, packet) != clear,
+            "{suite} {len}: nothing was encrypted"
+        );
+    }
+    if suite.is_counter_mode() {
+        assert_eq!(packets[0], packets[1], "{suite} {len}");
+    }
+    for (opener, packet) in ready.iter().rev().zip(&mut packets) {
+        assert!(open(&**opener, packet, sequence), "{suite} {len}");
+        assert_eq!(body(suite, packet), clear, "{suite} {len}");
+    }
+}
+
 #[test]
-fn each_provider_opens_what_either_sealed_at_every_length() {
+fn each_provider_opens_what_the_other_sealed_at_every_length() {
     for suite in Suite::ALL {
-        for esn in [false, true] {
-            let sequence = if esn { 0x1_0000_0007 } else { 7 };
-            let ready = PROVIDERS.map(|provider| transform(provider, suite, 5, esn));
-            let step = if suite.is_counter_mode() {
-                1
-            } else {
-                suite.block()
-            };
-            for len in (0..=2_032).step_by(step) {
-                let clear: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
-                let mut packets = [unsealed(suite, &clear), unsealed(suite, &clear)];
-                for (sealer, packet) in ready.iter().zip(&mut packets) {
-                    assert!(seal(&**sealer, packet, sequence), "{suite} {len}");
-                    assert!(len < 16 || body(suite, packet) != clear, "{suite} {len}");
-                }
-                if suite.is_counter_mode() {
-                    assert_eq!(packets[0], packets[1], "{suite} {len}");
-                }
-                for packet in &packets {
-                    for opener in &ready {
-                        let mut packet = packet.clone();
-                        assert!(open(&**opener, &mut packet, sequence), "{suite} {len}");
-                        assert_eq!(body(suite, &packet), clear, "{suite} {len}");
-                    }
-                }
-            }
+        let step = if suite.is_counter_mode() { 1 } else { 16 };
+        for (i, len) in (0..=2_032).step_by(step).enumerate() {
+            exchange(suite, len, i % 2 == 1);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the transforms promise, checked for both providers.
 
 mod agreement;
+mod ivs;
+mod refusal;
+mod vectors;
 
 use super::{Job, Keys, Provider, Transform};
 use adit_abi::Suite;

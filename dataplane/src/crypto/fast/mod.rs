@@ -1,13 +1,20 @@
 //! The quickest primitive for each suite.
 
+mod interleaved_cbc;
+
 use super::aead::{Aead, AeadTransform, Nonce};
+use super::cbc_hmac::{Cbc, CbcHmacTransform};
 use super::layout::ICV_LEN;
-use super::{KeyError, Keys, Transform, reference};
+use super::reference::HmacSha256;
+use super::{KeyError, Keys, Transform};
 use adit_abi::Suite;
+use aes::cipher::KeyInit;
+use aes::{Aes128, Aes192, Aes256};
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey,
     UnboundKey,
 };
+pub(super) use interleaved_cbc::InterleavedCbc;
 
 /// Makes `suite` ready. The keys' lengths have been checked.
 pub(super) fn transform(
@@ -20,9 +27,9 @@ pub(super) fn transform(
         Suite::Aes192Gcm16 => aead(&AES_192_GCM, suite, keys, esn),
         Suite::Aes256Gcm16 => aead(&AES_256_GCM, suite, keys, esn),
         Suite::Chacha20Poly1305 => aead(&CHACHA20_POLY1305, suite, keys, esn),
-        Suite::Aes128CbcHmacSha256 | Suite::Aes192CbcHmacSha256 | Suite::Aes256CbcHmacSha256 => {
-            reference::transform(suite, keys, esn)
-        }
+        Suite::Aes128CbcHmacSha256 => cbc_hmac::<Aes128>(suite, keys, esn),
+        Suite::Aes192CbcHmacSha256 => cbc_hmac::<Aes192>(suite, keys, esn),
+        Suite::Aes256CbcHmacSha256 => cbc_hmac::<Aes256>(suite, keys, esn),
     }
 }
 
@@ -36,6 +43,16 @@ fn aead(
     let (key, salt) = keys.enc.split_last_chunk().ok_or(wrong)?;
     let cipher = AwsLcAead::new(algorithm, key).ok_or(wrong)?;
     Ok(Box::new(AeadTransform::new(cipher, *salt, esn)))
+}
+
+fn cbc_hmac<C>(suite: Suite, keys: Keys<'_>, esn: bool) -> Result<Box<dyn Transform>, KeyError>
+where
+    C: KeyInit + 'static,
+    InterleavedCbc<C>: Cbc,
+{
+    let cipher = InterleavedCbc::<C>::new(keys.enc).ok_or(KeyError::encryption(suite, keys))?;
+    let mac = HmacSha256::new(keys.auth).ok_or(KeyError::integrity(suite, keys))?;
+    Ok(Box::new(CbcHmacTransform::new(cipher, mac, esn)?))
 }
 
 /// An AEAD of aws-lc.
