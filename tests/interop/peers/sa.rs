@@ -1,0 +1,84 @@
+//! One SA as the peers are told of it.
+
+use adit_abi::Suite;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+/// An ESP tunnel-mode SA, its keys included.
+#[derive(Clone, Debug)]
+pub struct EspSa {
+    /// Cipher and integrity algorithm.
+    pub suite: Suite,
+    /// Encryption key, with the salt at its end where the suite has one.
+    pub enc: Vec<u8>,
+    /// Integrity key; empty where the cipher authenticates by itself.
+    pub auth: Vec<u8>,
+    /// In host byte order.
+    pub spi: u32,
+    /// 64-bit sequence numbers.
+    pub esn: bool,
+    /// Outer source.
+    pub src: IpAddr,
+    /// Outer destination, of the same family.
+    pub dst: IpAddr,
+    /// Source and destination port of UDP encapsulation.
+    pub udp: Option<(u16, u16)>,
+}
+
+impl EspSa {
+    /// An SA with fresh keys, without ESN and UDP encapsulation.
+    pub fn fresh(suite: Suite, spi: u32, src: IpAddr, dst: IpAddr) -> Self {
+        let random = |len| {
+            let mut key = vec![0; len];
+            getrandom::fill(&mut key).expect("the system gives random octets");
+            key
+        };
+        Self {
+            suite,
+            enc: random(suite.enc_key_len()),
+            auth: random(suite.auth_key_len()),
+            spi,
+            esn: false,
+            src,
+            dst,
+            udp: None,
+        }
+    }
+
+    /// As a line for `ip -batch`; `sequence` is the last number that was used.
+    pub fn iproute(&self, sequence: u64) -> String {
+        let (enc, auth) = (hex(&self.enc), hex(&self.auth));
+        let transforms = match self.suite {
+            Suite::Aes128Gcm16 | Suite::Aes192Gcm16 | Suite::Aes256Gcm16 => {
+                format!("aead rfc4106(gcm(aes)) 0x{enc} 128")
+            }
+            Suite::Chacha20Poly1305 => format!("aead rfc7539esp(chacha20,poly1305) 0x{enc} 128"),
+            Suite::Aes128CbcHmacSha256
+            | Suite::Aes192CbcHmacSha256
+            | Suite::Aes256CbcHmacSha256 => {
+                format!("auth-trunc hmac(sha256) 0x{auth} 128 enc cbc(aes) 0x{enc}")
+            }
+        };
+        // Without af-unspec an SA carries inner packets of its own outer family only.
+        let flags = if self.esn {
+            "af-unspec esn"
+        } else {
+            "af-unspec"
+        };
+        let (high, low) = (sequence >> 32, sequence & 0xffff_ffff);
+        format!(
+            "xfrm state add src {} dst {} proto esp spi {:#x} mode tunnel flag {flags} replay-window 64 \
+             replay-seq {low:#x} replay-seq-hi {high:#x} replay-oseq {low:#x} replay-oseq-hi {high:#x} \
+             {transforms}\n",
+            self.src, self.dst, self.spi
+        )
+    }
+}
+
+/// Octets in lower-case hexadecimal.
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut text, octet| {
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}
