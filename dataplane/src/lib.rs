@@ -2,4 +2,5 @@
 
 pub mod crypto;
 pub mod frame;
+pub mod pcapng;
 pub mod port;

@@ -1,9 +1,13 @@
 //! Ports: where frames come in and go out.
 //!
-//! Everything above this module sees Ethernet frames and the [`Port`] trait. [`memory`] is a port
-//! without a kernel behind it, [`xdp`] one over AF_XDP sockets.
+//! Everything above this module sees Ethernet frames and the [`Port`] trait. [`xdp`] is a port over
+//! AF_XDP sockets, [`tun`] one over a TUN device, [`memory`] one without a kernel behind it. [`fault`] and
+//! [`recording`] wrap any of them: with an unreliable wire, and with a capture file.
 
+pub mod fault;
 pub mod memory;
+pub mod recording;
+pub mod tun;
 pub mod xdp;
 
 use std::os::fd::BorrowedFd;
