@@ -25,7 +25,10 @@ fn record(n: u32) -> SaRecord {
 }
 
 fn filled(sas: u32) -> PolicyWriter {
-    let capacity = Capacity { sas: sas + 1, ..Capacity::default() };
+    let capacity = Capacity {
+        sas: sas + 1,
+        ..Capacity::default()
+    };
     let mut table = PolicyWriter::create(&capacity, 7).expect("memory for the table");
     for n in 0..sas {
         let sa = table.reserve_sa().expect("room");
@@ -85,7 +88,11 @@ fn insert_and_delete(c: &mut Criterion) {
 fn bytes_per_sa(_: &mut Criterion) {
     println!("bytes per SA in both regions together, 1,000,000 SAs:");
     for window in [64, 1_024, 8_192] {
-        let capacity = Capacity { sas: 1_000_000, window, ..Capacity::default() };
+        let capacity = Capacity {
+            sas: 1_000_000,
+            window,
+            ..Capacity::default()
+        };
         println!("  window {window:>5}: {:.0}", capacity.bytes_per_sa());
     }
 }

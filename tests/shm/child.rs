@@ -34,7 +34,10 @@ impl Part {
         let directory = format!("/proc/{}/fd", self.0.id());
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
-            let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+            let entries = std::fs::read_dir(&directory)
+                .into_iter()
+                .flatten()
+                .flatten();
             for entry in entries {
                 let target = std::fs::read_link(entry.path()).unwrap_or_default();
                 if target.to_string_lossy().starts_with(&wanted)

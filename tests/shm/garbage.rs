@@ -5,19 +5,27 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use adit_abi::{
-    Address, Capacity, DropReason, EventReader, PolicyReader, PolicyWriter, SaKey, Spi, StateRegion,
-    WorkerCounter,
+    Address, Capacity, DropReason, EventReader, PolicyReader, PolicyWriter, SaKey, Spi,
+    StateRegion, WorkerCounter,
 };
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
 use crate::child::Part;
 
-const CAPACITY: Capacity = Capacity { sas: 256, policies: 64, routes: 64, neighbours: 64, window: 1024 };
+const CAPACITY: Capacity = Capacity {
+    sas: 256,
+    policies: 64,
+    routes: 64,
+    neighbours: 64,
+    window: 1024,
+};
 /// The words that a reader believes once, when it maps a region.
 const HEAD: u64 = 64;
 
 fn next(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+    *seed = seed
+        .wrapping_mul(6364136223846793005)
+        .wrapping_add(1442695040888963407);
     *seed >> 11 ^ *seed << 40
 }
 
@@ -29,7 +37,9 @@ fn forge(name: &str, original: impl std::os::fd::AsFd) -> File {
     ftruncate(&fd, size).expect("room");
     let copy = File::from(fd);
     let mut content = vec![0; size as usize];
-    original.read_exact_at(&mut content, 0).expect("its content");
+    original
+        .read_exact_at(&mut content, 0)
+        .expect("its content");
     copy.write_all_at(&content, 0).expect("room");
     fcntl_add_seals(&copy, SealFlags::SHRINK | SealFlags::GROW).expect("seals");
     copy
@@ -56,7 +66,10 @@ fn scribbler() {
     }
     let policy = PolicyWriter::create(&CAPACITY, 3).expect("a region");
     let state = StateRegion::create(&CAPACITY).expect("a region");
-    let files = [forge("forged-state", &state), forge("forged-policy", policy.reader().fd())];
+    let files = [
+        forge("forged-state", &state),
+        forge("forged-policy", policy.reader().fd()),
+    ];
     scribble(&files);
 }
 
@@ -76,8 +89,16 @@ fn readers_survive_a_process_that_writes_garbage() {
     while Instant::now() < end || rounds < 50 {
         rounds += 1;
         let _ = (policy.sas().count(), policy.policies().count());
-        let _ = (policy.routes().count(), policy.neighbours().count(), policy.ports().count());
-        let _ = (policy.settings(), policy.sad_generation(), policy.spd_generation());
+        let _ = (
+            policy.routes().count(),
+            policy.neighbours().count(),
+            policy.ports().count(),
+        );
+        let _ = (
+            policy.settings(),
+            policy.sad_generation(),
+            policy.spd_generation(),
+        );
         for n in 0..CAPACITY.sas {
             let _ = policy.find_sa(&SaKey::esp(Spi(n + rounds), Address::UNSPECIFIED));
             let _ = policy.sa_summary(n);
@@ -95,7 +116,10 @@ fn readers_survive_a_process_that_writes_garbage() {
             }
         }
         let worker = state.worker(state.workers());
-        let _ = (worker.drops(DropReason::Replayed), worker.value(WorkerCounter::Bursts));
+        let _ = (
+            worker.drops(DropReason::Replayed),
+            worker.value(WorkerCounter::Bursts),
+        );
     }
     scribbler.kill();
 }

@@ -7,7 +7,13 @@ use zerocopy::FromZeros;
 
 use crate::child::Part;
 
-const CAPACITY: Capacity = Capacity { sas: 512, policies: 16, routes: 16, neighbours: 16, window: 64 };
+const CAPACITY: Capacity = Capacity {
+    sas: 512,
+    policies: 16,
+    routes: 16,
+    neighbours: 16,
+    window: 64,
+};
 
 /// A record whose every field follows from its SPI, so that half of one and half of another is noticed.
 fn record(spi: u32) -> SaRecord {
@@ -74,12 +80,24 @@ fn a_reader_sees_whole_records_only_and_a_successor_goes_on() {
     let inherited: Vec<_> = successor.reader().sas().collect();
     assert!(inherited.len() >= 399 && inherited.iter().all(|(_, r)| is_whole(r)));
     // At most the one SA that was on its way is not in the index.
-    let found = inherited.iter().filter(|(sa, r)| successor.reader().find_sa(&r.key()) == Some(*sa)).count();
-    assert!(found + 1 >= inherited.len(), "{found} of {}", inherited.len());
+    let found = inherited
+        .iter()
+        .filter(|(sa, r)| successor.reader().find_sa(&r.key()) == Some(*sa))
+        .count();
+    assert!(
+        found + 1 >= inherited.len(),
+        "{found} of {}",
+        inherited.len()
+    );
     let mut added = 0;
     while let Ok(sa) = successor.reserve_sa() {
-        successor.publish_sa(sa, &record(1_000_000_000 + added)).expect("room");
-        assert!(inherited.iter().all(|(old, _)| old.slot != sa.slot), "a live slot is never given out");
+        successor
+            .publish_sa(sa, &record(1_000_000_000 + added))
+            .expect("room");
+        assert!(
+            inherited.iter().all(|(old, _)| old.slot != sa.slot),
+            "a live slot is never given out"
+        );
         added += 1;
     }
     assert_eq!(inherited.len() + added as usize, CAPACITY.sas as usize);

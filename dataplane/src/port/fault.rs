@@ -254,7 +254,7 @@ mod tests {
             ..Faults::default()
         };
         let (arrived, counts) = through(faults, 2);
-        assert_eq!(arrived.len() as u64 + counts.dropped, SENT.into());
+        assert_eq!(arrived.len() as u64 + counts.dropped, u64::from(SENT));
         assert!((100..300).contains(&counts.dropped), "{counts:?}");
     }
 
