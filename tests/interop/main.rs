@@ -3,6 +3,7 @@
 //! | module | what it shows |
 //! | --- | --- |
 //! | `peers_agree` | the peers understand each other, so a disagreement with us is ours |
+//! | `scapy_agrees` | scapy opens what we seal, and we open what scapy seals |
 
 #[macro_use]
 #[path = "../skip/mod.rs"]
@@ -12,3 +13,4 @@ mod peers;
 mod ping;
 
 mod peers_agree;
+mod scapy_agrees;

@@ -1,0 +1,107 @@
+//! scapy opens what we seal, and we open what scapy seals.
+
+use crate::peers::sa::EspSa;
+use crate::peers::scapy::Oracle;
+use crate::ping::{self, Echo};
+use adit_abi::Suite;
+use adit_dataplane::crypto::{Job, Keys, Provider, Transform};
+use etherparse::{IpNumber, PacketBuilder};
+use std::net::IpAddr;
+
+/// Octets of echo data: every length of padding, nothing at all, and up to a full Ethernet frame.
+const SIZES: [usize; 20] = [
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 56, 1000, 1400,
+];
+
+/// Sequence numbers of an SA without ESN and of one with: first, last, and around the half's border.
+fn sequences(esn: bool) -> &'static [u64] {
+    match esn {
+        false => &[1, 0x8000_0000, 0xffff_ffff],
+        true => &[1, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0001, u64::MAX],
+    }
+}
+
+#[test]
+fn both_providers_and_scapy_open_each_others_packets() {
+    let mut oracle = or_skip!(Oracle::start());
+    let (src, dst): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+    for provider in [Provider::Reference, Provider::Fast] {
+        for suite in Suite::ALL {
+            for esn in [false, true] {
+                let sa = EspSa {
+                    esn,
+                    ..EspSa::fresh(suite, 0x1234_5678, src, dst)
+                };
+                let (enc, auth) = (&sa.enc, &sa.auth);
+                let transform = provider
+                    .transform(suite, Keys { enc, auth }, esn)
+                    .expect("keys of the right length");
+                for (&sequence, size) in sequences(esn).iter().cycle().zip(SIZES) {
+                    let case = format!("{provider:?} {suite} esn={esn} {sequence:#x} {size}");
+                    agree(&mut oracle, &*transform, &sa, sequence, size)
+                        .unwrap_or_else(|e| panic!("{case}: {e}"));
+                }
+            }
+        }
+    }
+}
+
+fn agree(
+    oracle: &mut Oracle,
+    transform: &dyn Transform,
+    sa: &EspSa,
+    sequence: u64,
+    size: usize,
+) -> Result<(), String> {
+    let echo = Echo {
+        id: 1,
+        seq: 1,
+        data: (0..size).map(|i| i as u8).collect(),
+    };
+    let inner = ping::request([10, 1, 0, 1].into(), [10, 2, 0, 1].into(), &echo);
+    let body = with_trailer(&inner, sa.suite.block());
+
+    let mut esp = sa.spi.to_be_bytes().to_vec();
+    esp.resize(8 + sa.suite.iv_len(), 0);
+    esp.extend_from_slice(&body);
+    esp.resize(esp.len() + sa.suite.icv_len(), 0);
+    if !done(&mut esp, sequence, |jobs| transform.seal(jobs)) {
+        return Err("not sealed".into());
+    }
+    let opened = oracle.open(sa, (sequence >> 32) as u32, &outer(sa, &esp))?;
+    assert_eq!(opened.inner, inner);
+    assert_eq!(opened.sequence, sequence);
+
+    let mut theirs = oracle.seal(sa, sequence, &inner)?.split_off(20);
+    if !done(&mut theirs, sequence, |jobs| transform.open(jobs)) {
+        return Err("scapy's packet not opened".into());
+    }
+    let ends = 8 + sa.suite.iv_len()..theirs.len() - sa.suite.icv_len();
+    assert_eq!(theirs[ends], body);
+    Ok(())
+}
+
+/// The payload with padding, pad length and next header behind it (RFC 4303 §2.4).
+fn with_trailer(inner: &[u8], block: usize) -> Vec<u8> {
+    let padded = (inner.len() + 2).next_multiple_of(block);
+    let pad = (padded - inner.len() - 2) as u8;
+    let trailer = (1..=pad).chain([pad, IpNumber::IPV4.0]);
+    inner.iter().copied().chain(trailer).collect()
+}
+
+fn done(packet: &mut [u8], sequence: u64, work: impl Fn(&mut [Job<'_>])) -> bool {
+    let mut jobs = [Job::new(packet, sequence)];
+    work(&mut jobs);
+    jobs[0].ok
+}
+
+fn outer(sa: &EspSa, esp: &[u8]) -> Vec<u8> {
+    let (IpAddr::V4(src), IpAddr::V4(dst)) = (sa.src, sa.dst) else {
+        unreachable!("this test's outer packets are IPv4");
+    };
+    let mut packet = Vec::new();
+    PacketBuilder::ipv4(src.octets(), dst.octets(), 64)
+        .write(&mut packet, IpNumber::ENCAPSULATING_SECURITY_PAYLOAD, esp)
+        .expect("writing to memory");
+    packet
+}
