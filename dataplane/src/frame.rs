@@ -32,11 +32,12 @@ pub const HEADROOM: usize = 256;
 
 /// Size of one chunk of the UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum ChunkSize {
     /// 2,048 bytes: a full 1,514-byte Ethernet frame with 256 bytes before and 278 after it.
-    K2,
+    K2 = 11,
     /// 4,096 bytes: Ethernet frames of up to 3,776 bytes with room for trailers.
-    K4,
+    K4 = 12,
 }
 
 impl ChunkSize {
@@ -45,11 +46,9 @@ impl ChunkSize {
         1 << self.shift()
     }
 
+    /// Its logarithm to base 2, which is the number behind the name.
     const fn shift(self) -> u32 {
-        match self {
-            ChunkSize::K2 => 11,
-            ChunkSize::K4 => 12,
-        }
+        self as u32
     }
 }
 

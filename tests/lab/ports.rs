@@ -182,6 +182,7 @@ impl Worker {
         }
         for port in &self.ports {
             let statistics = port.statistics();
+            assert!(statistics.received > 0, "a queue without traffic");
             assert_eq!(
                 (statistics.invalid_descriptors, statistics.receive_ring_full),
                 (0, 0)
@@ -349,10 +350,29 @@ fn four_kib_frames_in_huge_pages_can_be_registered() {
     let topology = Topology::build(Shape::default()).expect("a lab");
     let gateway = topology.gateway(End::A);
     let umem = Umem::new(256, ChunkSize::K4, HugePages::Prefer).expect("memory");
-    let mut stock = umem.stock(256);
     let mut ports = open(gateway, umem, &["inside"], 1, ZeroCopy::Copy).expect("a port");
     let port = &mut ports[0].queues[0];
+    let mut stock = umem.stock(100);
     port.reclaim(&mut stock);
     // A stock keeps a burst for packets that the worker makes itself.
-    assert_eq!((port.in_kernel(), stock.len()), ((192, 0), BURST));
+    assert_eq!(
+        (port.in_kernel(), stock.len()),
+        ((100 - BURST as u32, 0), BURST)
+    );
+}
+
+#[test]
+fn no_port_takes_all_the_frames_of_a_small_umem() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let topology = Topology::build(Shape::default()).expect("a lab");
+    let umem = memory(1024);
+    let both = ["inside", "outside"];
+    let mut ports = open(topology.gateway(End::A), umem, &both, 1, ZeroCopy::Copy).expect("ports");
+    let mut stock = umem.stock(1024);
+    for port in ports.iter_mut().flat_map(|port| &mut port.queues) {
+        port.reclaim(&mut stock);
+        assert_eq!(port.in_kernel(), (256, 0));
+    }
+    assert_eq!(stock.len(), 512);
 }

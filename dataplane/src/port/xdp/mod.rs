@@ -94,6 +94,12 @@ fn hint(step: Step, errno: Errno) -> &'static str {
     }
 }
 
+/// How many frames the rings of a worker with `ports` ports can hold, with some over for the packets it
+/// makes itself: a UMEM of so many for each worker never runs dry.
+pub const fn frames_per_worker(ports: u32) -> u32 {
+    ports * 2 * RING + queue::RESERVE as u32
+}
+
 /// Opens and binds every queue of every interface asked for, on one registration of `umem`.
 ///
 /// A queue that is still held by a socket of an ended process is waited for, up to 2 s.
@@ -134,6 +140,10 @@ fn bind_all(
     reason: impl Fn(&PortRequest) -> String,
 ) -> Result<Vec<OpenedPort>, OpenError> {
     let mut opened: Vec<OpenedPort> = Vec::with_capacity(requests.len());
+    let all_queues: u32 = requests.iter().map(|request| request.queues).sum();
+    // Half for receiving, half to be sent. With fewer frames than the rings hold, no port may
+    // have them all and leave the others deaf.
+    let share = umem.chunks() / (2 * all_queues.max(1));
     for request in requests {
         let mut port = OpenedPort {
             ifindex: request.ifindex,
@@ -156,7 +166,7 @@ fn bind_all(
             )?;
             port.zero_copy = socket.is_zero_copy();
             port.queues
-                .push(XdpPort::new(socket, umem, request.ifindex, queue));
+                .push(XdpPort::new(socket, umem, request.ifindex, queue, share));
         }
         opened.push(port);
     }

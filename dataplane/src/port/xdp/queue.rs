@@ -13,17 +13,20 @@ use crate::frame::{BURST, Burst, Frame, Stock, Umem};
 use crate::port::{Port, PortStatistics};
 
 /// Frames that refilling leaves in a stock, for packets the worker makes itself.
-const RESERVE: usize = BURST;
+pub(super) const RESERVE: usize = BURST;
 
 /// One queue of one interface, with its own four rings on the UMEM shared by all.
 ///
 /// The rings are empty at first: [`Port::reclaim`] or [`Port::receive`] with the stock of the worker
-/// that owns the port fills them.
+/// that owns the port fills them. Frames that the kernel holds when the port is dropped are gone for the
+/// rest of the process's life, because the kernel may still write into them.
 pub struct XdpPort {
     socket: Socket,
     umem: &'static Umem,
     ifindex: u32,
     queue: u32,
+    /// Most frames to keep there for receiving.
+    share: u32,
     /// Frames of ours in the fill ring, in the kernel or in the receive ring.
     posted: u32,
     /// Frames of ours in the transmit ring, in the kernel or in the completion ring.
@@ -32,12 +35,19 @@ pub struct XdpPort {
 }
 
 impl XdpPort {
-    pub(super) fn new(socket: Socket, umem: &'static Umem, ifindex: u32, queue: u32) -> XdpPort {
+    pub(super) fn new(
+        socket: Socket,
+        umem: &'static Umem,
+        ifindex: u32,
+        queue: u32,
+        share: u32,
+    ) -> XdpPort {
         XdpPort {
             socket,
             umem,
             ifindex,
             queue,
+            share: share.min(RING),
             posted: 0,
             sending: 0,
             statistics: PortStatistics::default(),
@@ -71,7 +81,7 @@ impl XdpPort {
     /// Offers free frames to receive into.
     fn refill(&mut self, stock: &mut Stock) {
         let spare = stock.len().saturating_sub(RESERVE) as u32;
-        let count = spare.min(RING - self.posted);
+        let count = spare.min(self.share.saturating_sub(self.posted));
         if count == 0 {
             return;
         }
