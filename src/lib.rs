@@ -1,3 +1,10 @@
-//! What the operator's command and the privileged tests share.
+//! What the operator's command, `adit`, is made of; the privileged tests use parts of it.
 
+pub mod cli;
+pub mod key;
 pub mod lab;
+pub mod policy;
+pub mod sa;
+pub mod stats;
+pub mod status;
+pub mod tree;

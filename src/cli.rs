@@ -1,0 +1,144 @@
+//! The words after `adit`, and what is common to those that ask a running gateway.
+//!
+//! A further subcommand is an arm of [`Command`] and one of [`run`].
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use adit_vici::{Client, ClientError};
+use thiserror::Error;
+
+use crate::lab::cli::LabCommand;
+use crate::policy::PolicyCommand;
+use crate::sa::SaCommand;
+use crate::{lab, policy, sa, stats, status};
+
+/// How long one step of the gateway's answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Operates an adit IPsec gateway.
+#[derive(Debug, clap::Parser)]
+#[command(name = "adit", version)]
+pub struct Adit {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Gateways, hosts and the wire between them in network namespaces of this machine
+    #[command(subcommand)]
+    Lab(LabCommand),
+    /// How the gateway stands: data plane, ports, tables
+    Status(Gateway),
+    /// Packets, octets and drops by reason
+    Stats {
+        #[command(flatten)]
+        gateway: Gateway,
+        /// Counters that are zero, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Security associations: list, add, delete
+    Sa {
+        #[command(flatten)]
+        gateway: Gateway,
+        #[command(subcommand)]
+        command: SaCommand,
+    },
+    /// Policies: list, add, delete
+    Policy {
+        #[command(flatten)]
+        gateway: Gateway,
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+}
+
+/// Which gateway is asked, and how its answer is shown.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Gateway {
+    /// The gateway's control socket
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "/run/adit/adit.vici"
+    )]
+    pub socket: PathBuf,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// Nobody answers at the socket.
+    #[error(
+        "no gateway answers at {socket}: {source}\nis adit-control running? --socket names another one"
+    )]
+    Unreachable {
+        /// The socket.
+        socket: String,
+        /// Why.
+        source: ClientError,
+    },
+    /// The gateway refused, or the connection broke.
+    #[error(transparent)]
+    Gateway(#[from] ClientError),
+    /// The key cannot be used.
+    #[error("key: {0}")]
+    Key(#[from] crate::key::KeyError),
+    /// The options contradict each other.
+    #[error("{0}")]
+    Usage(String),
+    /// The result cannot be written.
+    #[error("output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Gateway {
+    /// Connects to the control socket.
+    ///
+    /// # Errors
+    /// [`CliError::Unreachable`].
+    pub fn connect(&self) -> Result<Client, CliError> {
+        let unreachable = |source| CliError::Unreachable {
+            socket: self.socket.display().to_string(),
+            source,
+        };
+        let client = Client::connect(&self.socket).map_err(unreachable)?;
+        client.set_timeout(Some(PATIENCE))?;
+        Ok(client)
+    }
+}
+
+/// Does what was asked. Exit status 0 if it was done, 1 if not, and what `lab` gives for itself.
+pub fn run(adit: Adit) -> ExitCode {
+    let out = &mut io::stdout().lock();
+    let outcome = match &adit.command {
+        Command::Lab(command) => return lab::cli::run(command),
+        Command::Status(gateway) => gateway
+            .connect()
+            .and_then(|client| status::run(client, gateway.json, out)),
+        Command::Stats { gateway, all } => gateway
+            .connect()
+            .and_then(|client| stats::run(client, gateway.json, *all, out)),
+        Command::Sa { gateway, command } => sa::run(gateway, command, out),
+        Command::Policy { gateway, command } => policy::run(gateway, command, out),
+    };
+    match outcome.and_then(|()| Ok(out.flush()?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader like `head` that has seen enough is no failure.
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("adit: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
