@@ -3,14 +3,28 @@
 //! | module | what it shows |
 //! | --- | --- |
 //! | `peers_agree` | the peers understand each other, so a disagreement with us is ours |
+//! | `linux_kernel` | a Linux kernel's XFRM and adit exchange packets |
 //! | `scapy_agrees` | scapy opens what we seal, and we open what scapy seals |
 
 #[macro_use]
 #[path = "../skip/mod.rs"]
 mod skip;
 
+mod linux_gateway;
 mod peers;
 mod ping;
+mod tunnel;
+mod wire;
 
+mod linux_kernel;
 mod peers_agree;
 mod scapy_agrees;
+
+/// Why labs cannot run here, if they cannot.
+fn runnable() -> Result<(), String> {
+    if rustix::process::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err("network namespaces need root".into())
+    }
+}

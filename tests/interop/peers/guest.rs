@@ -29,7 +29,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 pub enum Link<'a> {
     /// The test itself, by [`Guest::send`] and [`Guest::receive`]: no privileges needed.
     Test,
-    #[expect(dead_code, reason = "for tests in which both gateway processes run")]
     /// A tap device, made if missing, in a network namespace: needs root.
     Tap {
         /// The name as `ip netns` knows it.

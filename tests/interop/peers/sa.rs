@@ -73,6 +73,15 @@ impl EspSa {
             self.src, self.dst, self.spi
         )
     }
+
+    /// A policy for `ip -batch` that has the kernel ask for this SA; the direction is the kernel's, the prefixes are inner ones.
+    pub fn iproute_policy(&self, direction: &str, src: &str, dst: &str) -> String {
+        format!(
+            "xfrm policy add src {src} dst {dst} dir {direction} \
+             tmpl src {} dst {} proto esp spi {:#x} mode tunnel\n",
+            self.src, self.dst, self.spi
+        )
+    }
 }
 
 /// Octets in lower-case hexadecimal.
