@@ -5,6 +5,8 @@
 //! | `peers_agree` | the peers understand each other, so a disagreement with us is ours |
 //! | `linux_kernel` | a Linux kernel's XFRM and adit exchange packets |
 //! | `scapy_agrees` | scapy opens what we seal, and we open what scapy seals |
+//! | `swanctl` | strongSwan's `swanctl` reads our control socket |
+//! | `command` | so does the `adit` command |
 
 #[macro_use]
 #[path = "../skip/mod.rs"]
@@ -13,12 +15,15 @@ mod skip;
 mod linux_gateway;
 mod peers;
 mod ping;
+mod sample_gateway;
 mod tunnel;
 mod wire;
 
+mod command;
 mod linux_kernel;
 mod peers_agree;
 mod scapy_agrees;
+mod swanctl;
 
 /// Why labs cannot run here, if they cannot.
 fn runnable() -> Result<(), String> {
