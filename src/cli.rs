@@ -1,6 +1,6 @@
 //! The words after `adit`, and what is common to those that ask a running gateway.
 //!
-//! A further subcommand is an arm of [`Command`] and one of [`run`].
+//! A further subcommand is an arm of `Command` and one of [`run`].
 
 use std::io::{self, Write};
 use std::path::PathBuf;
