@@ -75,15 +75,13 @@ pub enum LabError {
         /// The output itself.
         output: String,
     },
-    /// The gateway refused a command on its control socket.
-    #[error("{gateway} refused {command}: {why}")]
-    Refused {
+    /// A gateway did not answer on its control socket, or refused.
+    #[error("{gateway}: {source}")]
+    Control {
         /// Which gateway.
         gateway: String,
-        /// The VICI command.
-        command: String,
-        /// The gateway's words.
-        why: String,
+        /// Its words, or the connection's trouble.
+        source: adit_vici::ClientError,
     },
     /// The options contradict each other or name nothing known.
     #[error("{0}")]

@@ -5,12 +5,15 @@
 
 pub mod capture;
 pub mod cli;
+pub mod daemons;
 mod error;
 pub mod flow;
+pub mod gateway;
 pub mod leftovers;
 pub mod namespace;
 pub mod process;
 pub mod report;
+pub mod sas;
 pub mod topology;
 pub mod traffic;
 pub mod tunnel;

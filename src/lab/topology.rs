@@ -149,6 +149,7 @@ impl Side {
 #[derive(Debug)]
 pub struct Topology {
     id: String,
+    shape: Shape,
     dir: PathBuf,
     hosts: [Namespace; 2],
     gateways: [Namespace; 2],
@@ -188,6 +189,7 @@ impl Topology {
             gateways: [make(Side::A.gateway())?, make(Side::B.gateway())?],
             wire: shape.tapped.then(|| make("wire".into())).transpose()?,
             id,
+            shape,
             dir,
             kept: false,
         };
@@ -200,6 +202,11 @@ impl Topology {
     /// What tells this lab from others on the machine.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// How it was built.
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The lab's own directory, `/run/adit-lab-<id>`.

@@ -4,7 +4,11 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use adit_abi::Suite;
+
+use super::gateway::{self, Gateway};
 use super::report::{OwnRow, Report};
+use super::sas::{self, SaShape, TunnelPlan};
 use super::traffic::{self, PingPlan};
 use super::wait::{self, Look};
 use super::{Family, LabError, Shape, Side, Topology, process};
@@ -16,8 +20,8 @@ const BANNER: &[u8] = b"SSH-2.0-adit-lab\r\n";
 #[derive(Debug, Clone, clap::Args)]
 pub struct TunnelOptions {
     /// ESP suite of the SAs
-    #[arg(long, default_value = "aes128gcm16")]
-    pub suite: String,
+    #[arg(long, default_value = "aes128gcm16", value_parser = sas::parse_suite)]
+    pub suite: Suite,
     /// Address family of the outer header
     #[arg(long, value_enum, default_value = "v4")]
     pub outer: Family,
@@ -72,7 +76,8 @@ pub fn run(options: &TunnelOptions) -> Result<bool, LabError> {
         queues: options.queues,
         tapped: false,
     })?;
-    let played = play(options, &topology);
+    let mut gateways = Vec::new();
+    let played = play(options, &topology, &mut gateways);
     if let Ok(report) = &played {
         if options.json {
             let json = serde_json::to_string_pretty(report).map_err(std::io::Error::from);
@@ -86,16 +91,26 @@ pub fn run(options: &TunnelOptions) -> Result<bool, LabError> {
     }
     if options.keep {
         topology.keep()?;
-        eprint!("{}", how_to_use(&topology));
+        eprint!("{}", how_to_use(&topology, &gateways));
+        gateways.into_iter().for_each(Gateway::keep);
+        return Ok(played?.is_good());
+    }
+    for gateway in &mut gateways {
+        gateway.stop_dataplane()?;
+        gateway.stop_control()?;
     }
     Ok(played?.is_good())
 }
 
-/// The scenario itself.
-fn play(options: &TunnelOptions, topology: &Topology) -> Result<Report, LabError> {
+/// The scenario itself. The gateways that it starts outlive it.
+fn play(
+    options: &TunnelOptions,
+    topology: &Topology,
+    gateways: &mut Vec<Gateway>,
+) -> Result<Report, LabError> {
     let mut report = Report {
         setup: [
-            ("suite", options.suite.clone()),
+            ("suite", options.suite.to_string()),
             ("outer", options.outer.to_string()),
             ("encap", yes_no(options.encap)),
             ("esn", yes_no(options.esn)),
@@ -110,11 +125,57 @@ fn play(options: &TunnelOptions, topology: &Topology) -> Result<Report, LabError
         topology.kernel_forwarding(false)?;
         // What the baseline resolved would hide a gateway that resolves nothing.
         forget_neighbours(topology)?;
+        start_gateways(options, topology, gateways)?;
     }
     ping_through(options, topology, &mut report)?;
     transfer_through(options, topology, &mut report)?;
     own_traffic(options, topology, &mut report)?;
+    for gateway in gateways {
+        gateway.check_alive()?;
+        let name = gateway.side().gateway();
+        report.modes.insert(name.clone(), gateway.modes()?);
+        report.add_drops(&name, gateway.drops()?);
+    }
     Ok(report)
+}
+
+/// Both daemons in each gateway, and a tunnel between them.
+fn start_gateways(
+    options: &TunnelOptions,
+    topology: &Topology,
+    gateways: &mut Vec<Gateway>,
+) -> Result<(), LabError> {
+    for side in Side::BOTH {
+        say(&format!(
+            "starting control and data plane in {}",
+            side.gateway()
+        ));
+        let mut gateway = Gateway::new(topology, side)?;
+        gateway.start_control()?;
+        gateway.start_dataplane()?;
+        gateways.push(gateway);
+    }
+    for gateway in gateways.iter_mut() {
+        gateway.wait_until_ready()?;
+        for port in gateway.modes()? {
+            say(&format!(
+                "{} {}: XDP {}, AF_XDP {} ({})",
+                gateway.side().gateway(),
+                port.port,
+                port.xdp,
+                port.af_xdp,
+                port.why
+            ));
+        }
+    }
+    say("installing policies and SAs with fresh keys");
+    let plan = TunnelPlan::fresh(SaShape {
+        suite: options.suite,
+        outer: options.outer,
+        esn: options.esn,
+        encap: options.encap,
+    })?;
+    gateway::install(gateways, &plan)
 }
 
 /// The kernel's forwarding over the same wires, for comparison: absolute rates mean little on a machine with neighbours.
@@ -294,10 +355,19 @@ fn neighbour(topology: &Topology, side: Side, of: IpAddr) -> Result<String, LabE
 }
 
 /// How to look around in a lab that stays up.
-fn how_to_use(topology: &Topology) -> String {
+fn how_to_use(topology: &Topology, gateways: &[Gateway]) -> String {
     let mut text = format!("\nlab {} stays up. Enter it with\n", topology.id());
     for namespace in topology.namespaces() {
         text += &format!("    nsenter --net={} bash\n", namespace.path().display());
+    }
+    if !gateways.is_empty() {
+        text += "ask a gateway with\n";
+    }
+    for gateway in gateways {
+        text += &format!(
+            "    adit status --socket {}\n",
+            gateway.control_socket().display()
+        );
     }
     text += &format!(
         "its files are in {}\nremove it with\n    adit lab clean {}\n",

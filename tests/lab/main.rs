@@ -7,6 +7,8 @@
 //! | `tun` | the TUN port: the host's own packets come up and go down |
 //! | `classification` | which frames the XDP program passes, redirects and drops |
 //! | `steering` | that the XDP program outlives whoever loaded it, and fails closed |
+//! | `fail_closed` | nothing protected passes the outside wire in clear, whoever is dead |
+//! | `restart` | either process can be killed and started again under traffic |
 //! | `cleanup` | nothing of a lab outlives it, whatever ends it |
 
 #[macro_use]

@@ -1,0 +1,180 @@
+//! What policy protects never passes the outside wire in clear, whoever is dead. In every test the kernels forward all that reaches them,
+//! from the moment on that control has attached the XDP program.
+
+use adit::lab::Side;
+
+use crate::rig::{Rig, assert_nothing_clear, esp_packets, plan};
+use crate::{alone, runnable};
+
+/// Packets a second of each of the four flows.
+const RATE: u32 = 500;
+/// Packets of each flow that a phase of a test lasts.
+const WHILE: u64 = 150;
+
+#[test]
+fn the_tunnel_carries_every_flow_as_esp() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let rig = Rig::with_tunnel(&plan());
+    let capture = rig.capture("tunnel");
+    rig.flows(RATE).arrive(WHILE);
+    let captured = capture.stop().expect("every frame");
+    assert_nothing_clear(&captured);
+    assert!(esp_packets(&captured) as u64 >= 4 * WHILE);
+}
+
+#[test]
+fn nothing_passes_before_the_start_and_nothing_clear_after_it() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let mut rig = Rig::unstarted();
+    let capture = rig.capture("before");
+    let flows = rig.flows(RATE);
+    flows.send(WHILE);
+    // Control first: its program is attached, no data plane listens.
+    rig.each(|gateway| gateway.start_control().expect("control"));
+    rig.each(|gateway| gateway.wait_for_control().expect("control"));
+    rig.tempt();
+    flows.send(WHILE);
+    assert_eq!(flows.received(), 0);
+    // Without a policy, unmatched inside traffic is discarded.
+    rig.each(|gateway| gateway.start_dataplane().expect("a data plane"));
+    rig.each(|gateway| gateway.wait_until_ready().expect("a gateway that is ready"));
+    flows.send(WHILE);
+    assert_eq!(flows.received(), 0);
+    rig.install(&plan());
+    flows.arrive(WHILE);
+    let captured = capture.stop().expect("every frame");
+    assert_nothing_clear(&captured);
+    assert!(esp_packets(&captured) > 0);
+}
+
+#[test]
+fn with_the_data_plane_started_before_control_nothing_clear_passes() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let mut rig = Rig::unstarted();
+    let capture = rig.capture("reversed");
+    let flows = rig.flows(RATE);
+    rig.each(|gateway| gateway.start_dataplane().expect("a data plane"));
+    flows.send(WHILE);
+    rig.each(|gateway| gateway.start_control().expect("control"));
+    rig.each(|gateway| gateway.wait_until_ready().expect("a gateway that is ready"));
+    rig.tempt();
+    flows.send(WHILE);
+    rig.install(&plan());
+    flows.arrive(WHILE);
+    let captured = capture.stop().expect("every frame");
+    assert_nothing_clear(&captured);
+    assert!(esp_packets(&captured) > 0);
+}
+
+#[test]
+fn with_control_killed_the_tunnel_goes_on_and_nothing_clear_passes() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let mut rig = Rig::with_tunnel(&plan());
+    let flows = rig.flows(RATE);
+    flows.arrive(WHILE);
+    let capture = rig.capture("control-dead");
+    rig.each(|gateway| gateway.kill_control());
+    flows.arrive(WHILE);
+    let captured = capture.stop().expect("every frame");
+    assert_nothing_clear(&captured);
+    assert!(esp_packets(&captured) as u64 >= 4 * WHILE);
+}
+
+#[test]
+fn with_the_data_plane_killed_nothing_passes_until_it_is_back() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let mut rig = Rig::with_tunnel(&plan());
+    let flows = rig.flows(RATE);
+    flows.arrive(WHILE);
+    rig.each(|gateway| gateway.kill_dataplane());
+    let capture = rig.capture("dataplane-dead");
+    flows.send(WHILE);
+    let captured = capture.stop().expect("every frame");
+    assert_nothing_clear(&captured);
+    assert_eq!(esp_packets(&captured), 0, "nobody is there to seal");
+
+    let capture = rig.capture("dataplane-back");
+    rig.each(|gateway| gateway.start_dataplane().expect("a data plane"));
+    flows.arrive(WHILE);
+    let captured = capture.stop().expect("every frame");
+    assert_nothing_clear(&captured);
+    assert!(esp_packets(&captured) > 0);
+}
+
+#[test]
+fn with_both_killed_nothing_passes_until_both_are_back() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let mut rig = Rig::with_tunnel(&plan());
+    let flows = rig.flows(RATE);
+    flows.arrive(WHILE);
+    let capture = rig.capture("both-dead");
+    rig.each(|gateway| {
+        gateway.kill_control();
+        gateway.kill_dataplane();
+    });
+    flows.send(WHILE);
+    rig.each(|gateway| gateway.start().expect("a gateway that is ready"));
+    flows.send(WHILE);
+    // Both regions died with their holders, and with them the SAs: new ones are needed, with new keys.
+    rig.install(&plan());
+    flows.arrive(WHILE);
+    let captured = capture.stop().expect("every frame");
+    assert_nothing_clear(&captured);
+    assert!(esp_packets(&captured) > 0);
+}
+
+#[test]
+fn an_orderly_stop_stays_closed() {
+    or_skip!(runnable());
+    let _alone = alone();
+    for dataplane_first in [true, false] {
+        let mut rig = Rig::with_tunnel(&plan());
+        let flows = rig.flows(RATE);
+        flows.arrive(WHILE);
+        let capture = rig.capture("stopped");
+        rig.each(|gateway| {
+            if dataplane_first {
+                gateway.stop_dataplane().expect("an end");
+                gateway.stop_control().expect("an end");
+            } else {
+                gateway.stop_control().expect("an end");
+                gateway.stop_dataplane().expect("an end");
+            }
+        });
+        flows.send(WHILE);
+        assert_nothing_clear(&capture.stop().expect("every frame"));
+    }
+}
+
+#[test]
+fn clear_packets_from_outside_for_a_protected_pair_do_not_come_in() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let mut rig = Rig::unstarted();
+    // Only gw-a is a gateway; gw-b's kernel forwards in clear, as an attacker on the wire would.
+    let gw_a = rig.gateway(Side::A);
+    gw_a.start().expect("a gateway that is ready");
+    gw_a.install(&plan()).expect("a tunnel");
+    rig.tempt();
+    let flows = rig.flows_from(Side::B, RATE);
+    let capture = rig.capture("from-outside");
+    flows.send(WHILE);
+    let clear = capture.stop().expect("every frame").clear().len() as u64;
+    assert!(clear >= WHILE, "only {clear} clear packets came so far as gw-a");
+    assert_eq!(flows.received(), 0);
+    let dropped = rig.gateway(Side::A).drops().expect("counters");
+    assert!(dropped.get("clear-under-protect").is_some_and(|n| *n >= WHILE), "{dropped:?}");
+
+    rig.gateway(Side::A).kill_dataplane();
+    flows.send(WHILE);
+    assert_eq!(flows.received(), 0);
+    rig.gateway(Side::A).kill_control();
+    flows.send(WHILE);
+    assert_eq!(flows.received(), 0);
+}
