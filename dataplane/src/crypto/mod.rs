@@ -13,7 +13,7 @@
 //! | `aead` | ESP with AES-GCM and ChaCha20-Poly1305, whoever computes them |
 //! | `cbc_hmac`, `iv` | ESP with AES-CBC and HMAC-SHA-256-128, and its unpredictable IVs |
 //! | `reference` | RustCrypto's primitives: every suite |
-//! | `fast` | the quickest primitive for each suite |
+//! | `fast` | the quickest primitive for each suite, and what was measured |
 //!
 //! # Nonces
 //!
@@ -151,7 +151,8 @@ pub trait Transform: Send + Sync {
 impl Provider {
     /// Makes `suite` under `keys` ready, with extended sequence numbers if `esn`.
     ///
-    /// Costs about a microsecond; the result holds all that depends on the keys alone.
+    /// Costs at most about a microsecond; the result holds all that depends on the keys alone, among it
+    /// HMAC's inner and outer state.
     ///
     /// # Errors
     /// [`KeyError`] if a key does not have exactly the suite's length, or the system gives no random

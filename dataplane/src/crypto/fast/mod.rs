@@ -1,4 +1,22 @@
 //! The quickest primitive for each suite.
+//!
+//! AEADs come from aws-lc; AES-CBC interleaves the packets of a burst over RustCrypto's AES, and
+//! HMAC-SHA-256 is RustCrypto's (aws-lc needs 1.1 times as long for 1,424 octets, 2 times for 64).
+//!
+//! Nanoseconds per packet, reference / fast, by octets of the encrypted part: the best of four medians
+//! of `benches/aead.rs` on a shared virtual AMD EPYC (family 25, model 1: AES, VAES, AVX2, SHA, no
+//! AVX-512), default code generation.
+//!
+//! | suite | seal 64 | seal 576 | seal 1420 | open 64 | open 576 | open 1420 |
+//! | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+//! | aes128gcm16 | 151 / 146 | 338 / 287 | 684 / 500 | 147 / 132 | 349 / 253 | 719 / 500 |
+//! | aes256gcm16 | 152 / 154 | 402 / 277 | 834 / 557 | 163 / 143 | 376 / 279 | 786 / 548 |
+//! | chacha20poly1305 | 1830 / 217 | 2296 / 470 | 3220 / 874 | 1798 / 196 | 2262 / 389 | 3231 / 792 |
+//! | aes128-sha256 | 298 / 224 | 1054 / 658 | 2489 / 1420 | 244 / 241 | 614 / 647 | 1233 / 1273 |
+//! | aes256-sha256 | 257 / 221 | 1241 / 667 | 2915 / 1378 | 255 / 245 | 650 / 657 | 1305 / 1288 |
+//!
+//! Making an SA ready takes 0.1 to 0.25 microseconds with an AEAD, 0.8 with AES-CBC (the random octets
+//! behind its IVs).
 
 mod interleaved_cbc;
 
