@@ -43,6 +43,8 @@ pub enum WorkerCounter {
     Heartbeat = 12,
     /// Free frames in the worker's stock when last looked at.
     FreeFrames = 13,
+    /// Fragments made, beyond the packets they were cut from.
+    Fragments = 14,
 }
 
 /// Counters of one port on one worker.

@@ -84,7 +84,7 @@ drop_reasons! {
     OuterFragment = 26, "outer-fragment", "RFC 4303 §3.3.4";
     /// A NAT keepalive, which ends here.
     Keepalive = 27, "nat-keepalive", "RFC 3948 §4";
-    /// UDP encapsulation is malformed, or the SA does not use it.
+    /// UDP encapsulation is malformed.
     BadEncap = 28, "bad-encap", "RFC 3948 §2.1";
     /// The SA is not one that can be used here: unknown suite, wrong direction, bad record.
     BadSa = 29, "bad-sa", "";
@@ -104,6 +104,12 @@ drop_reasons! {
     Broadcast = 36, "broadcast", "RFC 1812 §5.3.4";
     /// An extension header chain that is too long or malformed.
     BadExtension = 37, "bad-extension", "RFC 8200 §4";
+    /// The frame is addressed to another host on the link.
+    OtherHost = 38, "other-host", "";
+    /// Tagged for a VLAN, and ports are untagged.
+    Vlan = 39, "vlan", "";
+    /// The network marked congestion on a packet whose transport cannot be told.
+    EcnCongestion = 40, "ecn-congestion", "RFC 6040 §4.2";
 }
 
 impl DropReason {

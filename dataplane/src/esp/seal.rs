@@ -1,0 +1,203 @@
+//! Sealing: from inner packets of one SA to packets for the outside (RFC 4303 §3.3).
+
+use adit_abi::{DropReason, SaState, WorkerCounter};
+use arrayvec::ArrayVec;
+use zerocopy::IntoBytes;
+
+use crate::clearance::{Cleared, sealed};
+use crate::crypto::Job;
+use crate::frame::BURST;
+use crate::headers::{esp, protocol, udp};
+use crate::ledger::Ledger;
+use crate::lifetime;
+use crate::mode::tunnel::{self, Inherited};
+use crate::packet::{Fragment, Packet, Packets};
+use crate::sad::SaContext;
+use crate::turn::Turn;
+use crate::udp_encap;
+
+/// A packet sealed under an SA.
+#[derive(Debug)]
+pub struct Sealed(Packet);
+
+impl sealed::Sealed for Sealed {}
+
+impl Cleared for Sealed {
+    fn into_packet(self) -> Packet {
+        self.0
+    }
+}
+
+/// Bytes behind the inner packet: padding, pad length, next header, ICV.
+fn trailer_len(sa: &SaContext, inner: usize) -> usize {
+    let block = sa.suite.block();
+    (inner + 2).next_multiple_of(block) - inner + sa.suite.icv_len()
+}
+
+/// Seals a run of packets in place; what cannot be sealed is dropped.
+pub fn seal(
+    run: &mut Packets,
+    sa: &SaContext,
+    state: &SaState<'_>,
+    turn: &mut Turn<'_>,
+) -> ArrayVec<Sealed, BURST> {
+    drop_without_room(run, sa, &mut turn.ledger);
+    let Some(first) = reserve(run, sa, state, turn) else {
+        return ArrayVec::new();
+    };
+    let bytes: usize = run.iter().map(Packet::len).sum();
+    turn.ledger.add(WorkerCounter::Sealed, run.len() as u64);
+    turn.ledger.add(WorkerCounter::SealedBytes, bytes as u64);
+    for (packet, sequence) in run.iter_mut().zip(first..) {
+        encapsulate(packet, sa, sequence);
+    }
+    let at = esp_offset(sa);
+    let mut jobs: ArrayVec<Job<'_>, BURST> = run
+        .iter_mut()
+        .zip(first..)
+        .map(|(packet, sequence)| {
+            let esp = packet.frame.bytes_mut().get_mut(at..).unwrap_or_default();
+            Job::new(esp, sequence)
+        })
+        .collect();
+    sa.transform.seal(&mut jobs);
+    let ok: ArrayVec<bool, BURST> = jobs.iter().map(|job| job.ok).collect();
+    drop(jobs);
+    let mut done = ArrayVec::new();
+    for (mut packet, ok) in run.drain(..).zip(ok) {
+        if !ok {
+            turn.ledger.drop(packet.frame, DropReason::BadSa);
+            continue;
+        }
+        if sa.encap() && !packet.is_v4() {
+            let (source, destination) = (packet.source, packet.destination);
+            udp_encap::write_checksum(packet.upper_mut(), &source, &destination);
+        }
+        done.push(Sealed(packet));
+    }
+    lifetime::note_use(state, sa.sa, &sa.record, turn.now, &mut turn.events);
+    done
+}
+
+/// Offset of the ESP header from the outer IP header.
+fn esp_offset(sa: &SaContext) -> usize {
+    sa.front() - esp::LEN - sa.suite.iv_len()
+}
+
+fn drop_without_room(run: &mut Packets, sa: &SaContext, ledger: &mut Ledger<'_>) {
+    let fits = |packet: &Packet| {
+        let back = trailer_len(sa, packet.len());
+        sa.front() <= packet.frame.headroom()
+            && back <= packet.frame.tailroom()
+            && sa.front() + packet.len() + back <= usize::from(u16::MAX)
+    };
+    // Before numbers are reserved, so that none is wasted.
+    if !run.iter().all(fits) {
+        for packet in std::mem::take(run) {
+            if fits(&packet) {
+                run.push(packet);
+            } else {
+                ledger.drop(packet.frame, DropReason::NoRoom);
+            }
+        }
+    }
+}
+
+/// Reserves lifetime and sequence numbers; returns the first number. What gets none is dropped.
+fn reserve(
+    run: &mut Packets,
+    sa: &SaContext,
+    state: &SaState<'_>,
+    turn: &mut Turn<'_>,
+) -> Option<u64> {
+    let hard = &sa.record.hard;
+    let within = if hard.expires != 0 && turn.now >= hard.expires {
+        0
+    } else {
+        lifetime::reserve(state, hard, run.iter().map(Packet::len))
+    };
+    if within < run.len() {
+        lifetime::note_expiry(state, sa.sa, &mut turn.events);
+        for packet in run.drain(within..) {
+            turn.ledger.drop(packet.frame, DropReason::LifetimeExpired);
+        }
+    }
+    if run.is_empty() {
+        return None;
+    }
+    let last = sa.record.last_sequence();
+    let numbers = lifetime::reserve_sequence(state.sequence(), run.len() as u64, last);
+    let got = numbers.as_ref().map_or(0, |n| n.end() - n.start() + 1) as usize;
+    if got < run.len() {
+        //= RFC 4303 §3.3.3: a packet that would make the number cycle is not sent
+        lifetime::note_exhaustion(state, sa.sa, &mut turn.events);
+        for packet in run.drain(got..) {
+            turn.ledger.drop(packet.frame, DropReason::SequenceExhausted);
+        }
+    }
+    numbers.map(|n| *n.start())
+}
+
+/// Writes trailer, ESP header and outer headers around an inner packet that has room for them.
+fn encapsulate(packet: &mut Packet, sa: &SaContext, sequence: u64) {
+    let record = &sa.record;
+    let inherited = Inherited::of(record, packet);
+    let next_header = if packet.is_v4() {
+        protocol::IPV4
+    } else {
+        protocol::IPV6
+    };
+    let inner = packet.len();
+    let trailer = trailer_len(sa, inner);
+    let front = sa.front();
+    // Room was checked for the whole run.
+    if !packet.frame.grow_back(trailer) || !packet.frame.grow_front(front) {
+        return;
+    }
+    let bytes = packet.frame.bytes_mut();
+    let (_, tail) = bytes.split_at_mut(front + inner);
+    write_trailer(tail, sa.suite.icv_len(), next_header);
+
+    let outer_protocol = if sa.encap() {
+        protocol::UDP
+    } else {
+        protocol::ESP
+    };
+    let mut at = tunnel::write_outer(record, inherited, outer_protocol, sequence as u16, bytes);
+    packet.upper = at as u16;
+    if sa.encap() {
+        let header = udp_encap::header(record, bytes.len() - at - udp::LEN);
+        if let Some(place) = bytes.get_mut(at..at + udp::LEN) {
+            place.copy_from_slice(header.as_bytes());
+        }
+        at += udp::LEN;
+    }
+    if let Some(spi) = bytes.get_mut(at..at + 4) {
+        spi.copy_from_slice(&record.spi.0.to_be_bytes());
+    }
+    packet.source = record.source;
+    packet.destination = record.destination;
+    packet.protocol = outer_protocol;
+    packet.fragment = Fragment::Whole;
+    packet.ports = Some([record.encap_source, record.encap_destination]);
+    // From here on it is the gateway's own.
+    packet.side = adit_abi::Side::Host;
+}
+
+/// Padding 1, 2, 3, …, its length, the next header; the ICV is the cipher's.
+fn write_trailer(tail: &mut [u8], icv: usize, next_header: u8) {
+    let Some(padding) = tail.len().checked_sub(icv + 2) else {
+        return;
+    };
+    //= RFC 4303 §2.4: the padding bytes are 1, 2, 3, …
+    for (byte, n) in tail.iter_mut().take(padding).zip(1..) {
+        *byte = n;
+    }
+    for (byte, value) in tail
+        .iter_mut()
+        .skip(padding)
+        .zip([padding as u8, next_header])
+    {
+        *byte = value;
+    }
+}

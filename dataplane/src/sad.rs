@@ -1,0 +1,237 @@
+//! Each worker's contexts of the SAs it uses: the cipher keyed, and what else depends on the record alone.
+//!
+//! A context belongs to one generation of a slot. Whether that generation is still in the table is the
+//! caller's to know: it comes from a look-up just made. Contexts of SAs that have gone are dropped a few
+//! at a time, and with them their keys.
+
+use adit_abi::{
+    Direction, DropReason, Mode, PolicyReader, Protocol, SaFlags, SaRecord, SaRef, SaState,
+    StateRegion, Suite,
+};
+use zeroize::Zeroize;
+
+use crate::crypto::{Keys, Provider, Transform};
+use crate::forward::fib::Hop;
+use crate::headers::{esp, ipv4, ipv6, udp};
+
+/// Contexts looked at in one turn while contexts of dead SAs are searched for.
+const SWEEP: usize = 32;
+
+/// What a worker keeps about one SA.
+pub struct SaContext {
+    /// Which SA.
+    pub sa: SaRef,
+    /// Its record, the keys wiped.
+    pub record: SaRecord,
+    /// Its suite.
+    pub suite: Suite,
+    /// Its direction.
+    pub direction: Direction,
+    /// Its cryptography.
+    pub transform: Box<dyn Transform>,
+    /// Where its sealed packets go, under the snapshot of this number.
+    pub hop: Option<(u64, Hop)>,
+    /// Number of the tables it was made from.
+    tables: u32,
+}
+
+impl SaContext {
+    /// Checks and copies an SA out of the table and keys its cipher.
+    fn new(
+        policy: &PolicyReader,
+        sa: SaRef,
+        window_capacity: u16,
+        provider: Provider,
+        tables: u32,
+    ) -> Result<Self, DropReason> {
+        let mut record = policy.sa(sa).ok_or(DropReason::NoSa)?;
+        let made = Self::check(&record, window_capacity).and_then(|(suite, direction)| {
+            let bad = DropReason::BadSa;
+            let keys = Keys {
+                enc: record.enc_key.get(..suite.enc_key_len()).ok_or(bad)?,
+                auth: record.auth_key.get(..suite.auth_key_len()).ok_or(bad)?,
+            };
+            let transform = provider
+                .transform(suite, keys, record.esn())
+                .map_err(|_| bad)?;
+            Ok((suite, direction, transform))
+        });
+        record.zeroize();
+        let (suite, direction, transform) = made?;
+        Ok(Self {
+            sa,
+            record,
+            suite,
+            direction,
+            transform,
+            hop: None,
+            tables,
+        })
+    }
+
+    fn check(record: &SaRecord, window_capacity: u16) -> Result<(Suite, Direction), DropReason> {
+        let bad = DropReason::BadSa;
+        let suite = record.suite().ok_or(bad)?;
+        let direction = record.direction().ok_or(bad)?;
+        if record.protocol != Protocol::Esp as u8 || record.mode() != Some(Mode::Tunnel) {
+            return Err(DropReason::Unsupported);
+        }
+        let window = record.window;
+        let window_fits = window == 0 || (64..=window_capacity).contains(&window);
+        let one_family = record.source.is_v4() == record.destination.is_v4();
+        if !window_fits || !one_family || !record.spi.is_usable() {
+            return Err(bad);
+        }
+        Ok((suite, direction))
+    }
+
+    /// Whether packets are encapsulated in UDP.
+    #[inline]
+    pub fn encap(&self) -> bool {
+        self.record.flags.contains(SaFlags::UDP_ENCAP)
+    }
+
+    /// Bytes in front of the inner packet: outer IP header, UDP, ESP, IV.
+    #[inline]
+    pub fn front(&self) -> usize {
+        let ip = if self.record.destination.is_v4() {
+            ipv4::LEN
+        } else {
+            ipv6::LEN
+        };
+        ip + if self.encap() { udp::LEN } else { 0 } + esp::LEN + self.suite.iv_len()
+    }
+
+    /// The SA's state, once the steward has prepared it for this generation.
+    ///
+    /// # Errors
+    /// [`DropReason::SaNotReady`] until then.
+    #[inline]
+    pub fn state<'a>(&self, region: &'a StateRegion) -> Result<SaState<'a>, DropReason> {
+        region
+            .sa(self.sa.slot)
+            .filter(|state| state.generation() == self.sa.generation)
+            .ok_or(DropReason::SaNotReady)
+    }
+}
+
+/// The contexts, by slot.
+pub struct Sad {
+    contexts: Vec<Option<Box<SaContext>>>,
+    /// Slots that have one.
+    used: Vec<u32>,
+    provider: Provider,
+    /// Number of the tables in force.
+    tables: u32,
+    /// The SAD generation that was last swept to its end, and the one being swept.
+    swept: u64,
+    sweeping: u64,
+    cursor: usize,
+}
+
+impl Sad {
+    /// No contexts yet.
+    pub fn new(policy: &PolicyReader, provider: Provider) -> Self {
+        let mut sad = Self {
+            contexts: Vec::new(),
+            used: Vec::new(),
+            provider,
+            tables: 0,
+            swept: 0,
+            sweeping: 0,
+            cursor: 0,
+        };
+        sad.change_tables(policy);
+        sad
+    }
+
+    /// Another policy region is in force: contexts are made anew when their SAs are used next.
+    pub fn change_tables(&mut self, policy: &PolicyReader) {
+        self.tables = self.tables.wrapping_add(1);
+        let slots = policy.capacity().sas as usize;
+        if self.contexts.len() < slots {
+            self.contexts.resize_with(slots, || None);
+        }
+        self.swept = u64::MAX;
+    }
+
+    /// The context of an SA that was found live just now.
+    ///
+    /// # Errors
+    /// [`DropReason::NoSa`] if it has gone since, [`DropReason::BadSa`] or [`DropReason::Unsupported`]
+    /// if it cannot be used.
+    #[inline]
+    pub fn context(
+        &mut self,
+        policy: &PolicyReader,
+        window_capacity: u16,
+        sa: SaRef,
+    ) -> Result<&mut SaContext, DropReason> {
+        let current = self
+            .contexts
+            .get(sa.slot as usize)
+            .ok_or(DropReason::BadSa)?
+            .as_ref()
+            .is_some_and(|c| c.sa == sa && c.tables == self.tables);
+        if !current {
+            self.key(policy, window_capacity, sa)?;
+        }
+        self.contexts
+            .get_mut(sa.slot as usize)
+            .and_then(Option::as_deref_mut)
+            .ok_or(DropReason::BadSa)
+    }
+
+    #[cold]
+    fn key(
+        &mut self,
+        policy: &PolicyReader,
+        window_capacity: u16,
+        sa: SaRef,
+    ) -> Result<(), DropReason> {
+        let place = self
+            .contexts
+            .get_mut(sa.slot as usize)
+            .ok_or(DropReason::BadSa)?;
+        let made = SaContext::new(policy, sa, window_capacity, self.provider, self.tables)?;
+        if place.replace(Box::new(made)).is_none() {
+            self.used.push(sa.slot);
+        }
+        Ok(())
+    }
+
+    /// Drops contexts whose SAs have left the table, a bounded number of looks a turn.
+    pub fn sweep(&mut self, policy: &PolicyReader) {
+        let generation = policy.sad_generation();
+        if self.swept == generation {
+            return;
+        }
+        if self.sweeping != generation {
+            (self.sweeping, self.cursor) = (generation, 0);
+        }
+        for _ in 0..SWEEP {
+            let Some(slot) = self.used.get(self.cursor).copied() else {
+                self.swept = self.sweeping;
+                return;
+            };
+            let tables = self.tables;
+            match self.contexts.get_mut(slot as usize) {
+                Some(Some(context)) if context.tables == tables && policy.is_live(context.sa) => {
+                    self.cursor += 1;
+                }
+                Some(place) => {
+                    *place = None;
+                    self.used.swap_remove(self.cursor);
+                }
+                None => {
+                    self.used.swap_remove(self.cursor);
+                }
+            }
+        }
+    }
+
+    /// How many contexts there are.
+    pub fn len(&self) -> usize {
+        self.used.len()
+    }
+}

@@ -1,0 +1,54 @@
+//! The last check of what came through an SA: does the SA cover it?
+
+use adit_abi::{DropReason, SaRecord};
+
+use super::table::covers;
+use crate::clearance::{Cleared, sealed};
+use crate::esp::open::Opened;
+use crate::packet::{Packet, Refused};
+
+/// An opened packet that the SA's selectors cover.
+///
+/// It may go inside or to the host; on its way out again it is decided about anew, see
+/// [`crate::worker`].
+#[derive(Debug)]
+pub struct Admitted(Packet);
+
+impl sealed::Sealed for Admitted {}
+
+impl Cleared for Admitted {
+    fn into_packet(self) -> Packet {
+        self.0
+    }
+}
+
+impl Admitted {
+    /// The packet's fields.
+    pub fn packet(&self) -> &Packet {
+        &self.0
+    }
+
+    /// Gives the clearance up, so that the SPD decides about the packet as about any other.
+    pub fn into_transit(self) -> Packet {
+        self.0
+    }
+
+    /// The packet, for changes on its way through (hop limit, MSS) that leave its selectors alone.
+    pub(crate) fn packet_mut(&mut self) -> &mut Packet {
+        &mut self.0
+    }
+}
+
+/// Admits an opened packet if the SA it came through covers it (RFC 4301 §5.2 step 4).
+///
+/// # Errors
+/// The frame, with the reason to drop it.
+pub fn admit(opened: Opened, sa: &SaRecord) -> Result<Admitted, Refused> {
+    let packet = opened.into_packet();
+    match covers(&sa.selector, &packet.flow_inward(), packet.ports.is_some()) {
+        Some(true) => Ok(Admitted(packet)),
+        //= RFC 4301 §7.1: a fragment whose ports an SA selects by does not belong in it
+        Some(false) => Err(packet.refuse(DropReason::Fragment)),
+        None => Err(packet.refuse(DropReason::SelectorMismatch)),
+    }
+}

@@ -1,0 +1,204 @@
+//! From outside to inside: SAD, anti-replay, open, admit; and the check of what comes in clear
+//! (RFC 4301 §5.2).
+
+use adit_abi::{Address, Direction, DropReason, SaRef, Side, WorkerCounter};
+use arrayvec::ArrayVec;
+
+use super::Stages;
+use crate::classify::{Arrival, arrival, check_addresses};
+use crate::esp::open::{Arrived, Opened, open};
+use crate::esp::runs::{BySa, take_run};
+use crate::forward::fib::Hop;
+use crate::frame::BURST;
+use crate::headers::protocol;
+use crate::icmp::Problem;
+use crate::packet::{Fragment, Packet, Packets};
+use crate::pmtu;
+use crate::spd::admit::{Admitted, admit};
+use crate::spd::{Bypassed, Decision, decide};
+use crate::turn::Turn;
+
+impl Stages {
+    /// Takes packets that came in from outside.
+    pub fn inbound(&mut self, turn: &mut Turn<'_>, packets: &mut Packets) {
+        let mut arrivals: ArrayVec<(Packet, Arrival, bool), BURST> = ArrayVec::new();
+        let mut known: Option<(Address, bool)> = None;
+        for packet in packets.drain(..) {
+            let own = matches!(packet.protocol, protocol::UDP | protocol::AH)
+                && is_own(turn, &mut known, packet.destination);
+            let arrival = arrival(&packet, own);
+            if let Arrival::Esp { key, .. } = &arrival {
+                // Brings the index's line in while the other packets of the burst are sorted.
+                std::hint::black_box(turn.policy.sa_home(key).load(std::sync::atomic::Ordering::Relaxed));
+            }
+            arrivals.push((packet, arrival, own));
+        }
+        let mut to_open: BySa<Arrived> = ArrayVec::new();
+        for (packet, arrival, own) in arrivals {
+            match arrival {
+                Arrival::Esp { at, key } => match turn.policy.find_sa(&key) {
+                    Some(sa) => to_open.push((sa, Arrived { packet, at })),
+                    None => self.unknown_spi(turn, packet),
+                },
+                Arrival::Ike => self.forward.forward(Bypassed::ike(packet), false, turn),
+                Arrival::Clear => self.clear(turn, packet, own),
+                Arrival::Drop(reason) => turn.ledger.drop(packet.frame, reason),
+            }
+        }
+        let mut run = ArrayVec::new();
+        let mut transit = Packets::new();
+        while let Some(sa) = take_run(&mut to_open, &mut run) {
+            if let Err(reason) = self.open_run(turn, sa, &mut run, &mut transit) {
+                for arrived in run.drain(..) {
+                    turn.ledger.drop(arrived.packet.frame, reason);
+                }
+            }
+        }
+        // What leaves again came out of this burst, so it fits one.
+        self.outbound(turn, &mut transit);
+    }
+
+    /// An ESP packet without an SA: dropped, or somebody else's on its way through.
+    #[cold]
+    fn unknown_spi(&mut self, turn: &mut Turn<'_>, packet: Packet) {
+        let fib = &turn.snapshot.fib;
+        let transit = matches!(fib.hop(&packet.destination), Hop::Wire(_));
+        if transit && !fib.is_own(&packet.destination) {
+            return self.clear(turn, packet, false);
+        }
+        //= RFC 4303 §3.4.2: a packet without a valid SA is discarded
+        turn.ledger.drop(packet.frame, DropReason::UnknownSpi);
+    }
+
+    /// A packet in clear: the SPD must say BYPASS.
+    fn clear(&mut self, turn: &mut Turn<'_>, packet: Packet, own: bool) {
+        if let Err(reason) = check_addresses(&packet.source, &packet.destination) {
+            return turn.ledger.drop(packet.frame, reason);
+        }
+        let snapshot = turn.snapshot;
+        let decision = self.flows.decide(&packet, false, || {
+            decide::clear_inbound(&snapshot.spd, &packet)
+        });
+        turn.count_policy(decision.policy(), true, packet.len());
+        let packet = match Bypassed::under(packet, decision) {
+            Ok(bypassed) => {
+                turn.ledger.add(WorkerCounter::Bypassed, 1);
+                return self.forward.forward(bypassed, false, turn);
+            }
+            Err(packet) => packet,
+        };
+        let reason = match decision {
+            // A later fragment of an IKE message shows no port. It is worth nothing to the kernel
+            // without the first one, which was checked with its ports.
+            Decision::Drop(DropReason::NoPolicy, _)
+                if own
+                    && packet.fragment == Fragment::Later
+                    && packet.protocol == protocol::UDP =>
+            {
+                return self.forward.forward(Bypassed::ike(packet), false, turn);
+            }
+            Decision::Drop(reason, _) => reason,
+            Decision::Bypass(_) | Decision::Seal(_) => DropReason::NoPolicy,
+        };
+        turn.ledger.drop(packet.frame, reason);
+    }
+
+    /// Opens a run and forwards what is admitted; on error the packets left in it are the caller's to
+    /// drop.
+    fn open_run(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sa: SaRef,
+        run: &mut ArrayVec<Arrived, BURST>,
+        transit: &mut Packets,
+    ) -> Result<(), DropReason> {
+        let window = turn.state.capacity().window;
+        let gone = |reason| match reason {
+            // It left the table between two looks at it.
+            DropReason::NoSa => DropReason::UnknownSpi,
+            reason => reason,
+        };
+        let context = self.sad.context(turn.policy, window, sa).map_err(gone)?;
+        if context.direction != Direction::Inbound {
+            return Err(DropReason::BadSa);
+        }
+        let state = context.state(turn.state)?;
+        let opened: ArrayVec<Opened, BURST> = open(run, context, &state, turn);
+        let record = &context.record;
+        let policy = record.policy.wrapping_sub(1);
+        let clamp = turn.snapshot.spd.settings().clamp_mss != 0;
+        // The way back to the peer decides how large an answer may be.
+        let back = match self.forward.hop(&turn.snapshot.fib, &record.source) {
+            Hop::Wire(wire) if clamp => Some(pmtu::inner_mtu(context, wire.mtu)),
+            _ => None,
+        };
+        for opened in opened {
+            let mut admitted = match admit(opened, record) {
+                Ok(admitted) => admitted,
+                Err(refused) => {
+                    state.selector_mismatches().fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    turn.ledger.refuse(refused);
+                    continue;
+                }
+            };
+            let bytes = admitted.packet().len();
+            turn.ledger.add(WorkerCounter::Opened, 1);
+            turn.ledger.add(WorkerCounter::OpenedBytes, bytes as u64);
+            turn.count_policy(policy, true, bytes);
+            if let Some(mtu) = back
+                && pmtu::clamp_mss(admitted.packet_mut(), mtu)
+            {
+                turn.ledger.add(WorkerCounter::MssClamped, 1);
+            }
+            Self::onward(&mut self.forward, &mut self.flows, turn, admitted, transit);
+        }
+        Ok(())
+    }
+
+    /// Sends an admitted packet inside, or puts it with those that leave again.
+    fn onward(
+        forward: &mut crate::forward::Forward,
+        flows: &mut crate::spd::flow_cache::FlowCache,
+        turn: &mut Turn<'_>,
+        admitted: Admitted,
+        transit: &mut Packets,
+    ) {
+        let packet = admitted.packet();
+        if let Err(reason) = check_addresses(&packet.source, &packet.destination) {
+            return turn.ledger.drop(admitted.into_transit().frame, reason);
+        }
+        let snapshot = turn.snapshot;
+        let hop = forward.hop(&snapshot.fib, &packet.destination);
+        let inside = match hop {
+            Hop::Wire(wire) => wire.side != Side::Outside,
+            Hop::Host { .. } => true,
+            Hop::Refused(_) => false,
+        };
+        if inside {
+            return forward.forward(admitted, true, turn);
+        }
+        // It crosses the boundary a second time: the SPD decides about it as about any other.
+        if hop == Hop::Refused(DropReason::NoRoute) {
+            let decision = flows.decide(packet, true, || {
+                decide::outbound(&snapshot.spd, &snapshot.fib, packet)
+            });
+            if !matches!(decision, Decision::Seal(_)) {
+                let packet = admitted.into_transit();
+                return turn.report(packet, DropReason::NoRoute, Problem::NoRoute, true);
+            }
+        }
+        transit.push(admitted.into_transit());
+    }
+}
+
+/// Whether an address is the gateway's own, remembered from packet to packet of a burst.
+fn is_own(turn: &Turn<'_>, known: &mut Option<(Address, bool)>, address: Address) -> bool {
+    if let Some((last, own)) = known
+        && *last == address
+    {
+        return *own;
+    }
+    let own = turn.snapshot.fib.is_own(&address);
+    *known = Some((address, own));
+    own
+}

@@ -1,0 +1,188 @@
+//! From inside to outside: SPD, SAD, PMTU, seal (RFC 4301 §5.1).
+
+use adit_abi::{Direction, DropReason, SaRef, Side, WorkerCounter};
+use arrayvec::ArrayVec;
+
+use super::Stages;
+use crate::classify::check_addresses;
+use crate::esp::runs::{BySa, take_run};
+use crate::esp::seal::seal;
+use crate::forward::fib::{Hop, Wire};
+use crate::forward::Forward;
+use crate::fragment::Fragments;
+use crate::icmp::Problem;
+use crate::packet::{Packet, Packets};
+use crate::pmtu;
+use crate::sad::SaContext;
+use crate::spd::{Bypassed, Decision, decide};
+use crate::turn::Turn;
+
+impl Stages {
+    /// Takes packets on their way out: from inside, from the host, the gateway's own, or opened ones that
+    /// leave again (those have [`Side::Outside`]).
+    pub fn outbound(&mut self, turn: &mut Turn<'_>, packets: &mut Packets) {
+        let mut to_seal: BySa<Packet> = ArrayVec::new();
+        let snapshot = turn.snapshot;
+        for packet in packets.drain(..) {
+            if let Err(reason) = check_addresses(&packet.source, &packet.destination) {
+                turn.ledger.drop(packet.frame, reason);
+                continue;
+            }
+            let decision = self.flows.decide(&packet, true, || {
+                decide::outbound(&snapshot.spd, &snapshot.fib, &packet)
+            });
+            turn.count_policy(decision.policy(), false, packet.len());
+            let packet = match Bypassed::under(packet, decision) {
+                Ok(bypassed) => {
+                    turn.ledger.add(WorkerCounter::Bypassed, 1);
+                    let through_sa = false;
+                    self.forward.forward(bypassed, through_sa, turn);
+                    continue;
+                }
+                Err(packet) => packet,
+            };
+            match decision {
+                Decision::Drop(reason, _) => turn.ledger.drop(packet.frame, reason),
+                Decision::Seal(policy) => match live_link(turn, policy) {
+                    Some(sa) => to_seal.push((sa, packet)),
+                    None => {
+                        turn.events
+                            .acquire(policy, packet.source, packet.destination);
+                        turn.ledger.drop(packet.frame, DropReason::NoSa);
+                    }
+                },
+                Decision::Bypass(_) => turn.ledger.drop(packet.frame, DropReason::NoPolicy),
+            }
+        }
+        let mut run = Packets::new();
+        while let Some(sa) = take_run(&mut to_seal, &mut run) {
+            if let Err(reason) = self.seal_run(turn, sa, &mut run) {
+                for packet in run.drain(..) {
+                    turn.ledger.drop(packet.frame, reason);
+                }
+            }
+        }
+    }
+
+    /// Seals and sends a run; on error the packets left in it are the caller's to drop.
+    fn seal_run(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sa: SaRef,
+        run: &mut Packets,
+    ) -> Result<(), DropReason> {
+        let window = turn.state.capacity().window;
+        let context = self.sad.context(turn.policy, window, sa)?;
+        if context.direction != Direction::Outbound {
+            return Err(DropReason::BadSa);
+        }
+        context.state(turn.state)?;
+        let wire = outer_wire(context, &mut self.forward, turn)?;
+        let mtu = pmtu::inner_mtu(context, wire.mtu);
+        let clamp = turn.snapshot.spd.settings().clamp_mss != 0;
+        let mut ready = Packets::new();
+        for mut packet in run.drain(..) {
+            if clamp && pmtu::clamp_mss(&mut packet, mtu) {
+                turn.ledger.add(WorkerCounter::MssClamped, 1);
+            }
+            let through_sa = packet.side == Side::Outside;
+            if packet.side != Side::Host && packet.hop_limit() <= 1 {
+                let problem = Problem::TimeExceeded;
+                turn.report(packet, DropReason::HopLimit, problem, through_sa);
+                continue;
+            }
+            if packet.len() > mtu && !packet.may_be_fragmented() {
+                //= RFC 4301 §8.2.1: what does not fit and must not be cut is refused with the MTU
+                turn.report(packet, DropReason::TooBig, Problem::TooBig(mtu), through_sa);
+                continue;
+            }
+            //= RFC 4301 §5.1.2.1: the inner TTL is counted down when a gateway forwards into a tunnel
+            if packet.side != Side::Host {
+                packet.decrement_hop_limit();
+            }
+            if packet.len() <= mtu {
+                push(packet, &mut ready, context, &wire, &mut self.forward, turn);
+                continue;
+            }
+            match Fragments::of(packet, mtu, &turn.ledger) {
+                Ok(mut pieces) => {
+                    while let Some(piece) = pieces.next(&mut turn.ledger) {
+                        push(piece, &mut ready, context, &wire, &mut self.forward, turn);
+                    }
+                    pieces.finish(&mut turn.ledger);
+                }
+                Err((packet, reason)) => turn.ledger.drop(packet.frame, reason),
+            }
+        }
+        seal_and_send(&mut ready, context, &wire, &mut self.forward, turn);
+        Ok(())
+    }
+}
+
+/// The SA that a policy seals into, if it is in the table.
+#[inline]
+fn live_link(turn: &Turn<'_>, policy: u32) -> Option<SaRef> {
+    turn.policy
+        .link(policy)
+        .filter(|sa| turn.policy.is_live(*sa))
+}
+
+/// Where an SA's packets leave, remembered while the snapshot lasts.
+pub fn outer_wire(
+    context: &mut SaContext,
+    forward: &mut Forward,
+    turn: &Turn<'_>,
+) -> Result<Wire, DropReason> {
+    let hop = match context.hop {
+        Some((epoch, hop)) if epoch == forward.epoch() => hop,
+        _ => {
+            let hop = turn.snapshot.fib.hop(&context.record.destination);
+            context.hop = Some((forward.epoch(), hop));
+            hop
+        }
+    };
+    match hop {
+        Hop::Wire(wire) => Ok(wire),
+        // The kernel would take the gateway's own source address for forged.
+        Hop::Host { .. } => Err(DropReason::NoRoute),
+        Hop::Refused(reason) => Err(reason),
+    }
+}
+
+fn push(
+    packet: Packet,
+    ready: &mut Packets,
+    context: &SaContext,
+    wire: &Wire,
+    forward: &mut Forward,
+    turn: &mut Turn<'_>,
+) {
+    if ready.is_full() {
+        seal_and_send(ready, context, wire, forward, turn);
+    }
+    ready.push(packet);
+}
+
+fn seal_and_send(
+    ready: &mut Packets,
+    context: &SaContext,
+    wire: &Wire,
+    forward: &mut Forward,
+    turn: &mut Turn<'_>,
+) {
+    if ready.is_empty() {
+        return;
+    }
+    match context.state(turn.state) {
+        Ok(state) => {
+            for sealed in seal(ready, context, &state, turn) {
+                forward.send(sealed, wire, turn);
+            }
+        }
+        Err(reason) => {
+            for packet in ready.drain(..) {
+                turn.ledger.drop(packet.frame, reason);
+            }
+        }
+    }
+}
