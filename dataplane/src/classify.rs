@@ -4,8 +4,8 @@ use adit_abi::{Address, DropReason, SaKey, Side, Spi};
 use zerocopy::FromBytes;
 
 use crate::frame::Frame;
-use crate::headers::ethernet::{self, Ethernet, VlanTag};
 use crate::headers::esp::Esp;
+use crate::headers::ethernet::{self, Ethernet, VlanTag};
 use crate::headers::ipv4::{self, Ipv4};
 use crate::headers::ipv6::{self, Extension, Ipv6};
 use crate::headers::{checksum::Sum, protocol};

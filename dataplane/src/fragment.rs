@@ -28,7 +28,11 @@ impl Fragments {
     ///
     /// # Errors
     /// The packet, with the reason to drop it: it may not be cut, or there are not enough free frames.
-    pub fn of(packet: Packet, mtu: usize, ledger: &Ledger<'_>) -> Result<Self, (Packet, DropReason)> {
+    pub fn of(
+        packet: Packet,
+        mtu: usize,
+        ledger: &Ledger<'_>,
+    ) -> Result<Self, (Packet, DropReason)> {
         let Some(ip) = packet.v4().filter(|ip| !ip.df()) else {
             return Err((packet, DropReason::TooBig));
         };

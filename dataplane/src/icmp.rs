@@ -115,11 +115,7 @@ fn build(mut packet: Packet, problem: Problem, source: Address) -> Result<Packet
     let bytes = packet.frame.bytes_mut();
     let total = bytes.len();
     let (ip, body) = bytes.split_at_mut(ip_len);
-    let protocol = if v4 {
-        protocol::ICMP
-    } else {
-        protocol::ICMPV6
-    };
+    let protocol = if v4 { protocol::ICMP } else { protocol::ICMPV6 };
     if v4 {
         let mut header = Ipv4::new(&source, &destination, protocol, 64);
         //= RFC 1812 §4.3.2.5: errors have precedence INTERNETWORK CONTROL

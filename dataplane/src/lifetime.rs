@@ -11,11 +11,7 @@ use crate::events::Events;
 ///
 /// Numbers never go back, so what is reserved and not used is lost, and no number is used twice.
 #[inline]
-pub fn reserve_sequence(
-    sequence: &AtomicU64,
-    n: u64,
-    last: u64,
-) -> Option<RangeInclusive<u64>> {
+pub fn reserve_sequence(sequence: &AtomicU64, n: u64, last: u64) -> Option<RangeInclusive<u64>> {
     let mut current = sequence.load(Ordering::Relaxed);
     loop {
         //= RFC 4303 §3.3.3: the sender ensures that the number has not cycled before it uses a new one
@@ -38,7 +34,11 @@ pub fn reserve_sequence(
 /// Counts packets of these sizes against the hard limits; returns how many from the front are within them.
 ///
 /// Those are added to the SA's packets and bytes; a packet that would cross a limit is not.
-pub fn reserve(state: &SaState<'_>, hard: &Limits, sizes: impl Iterator<Item = usize> + Clone) -> usize {
+pub fn reserve(
+    state: &SaState<'_>,
+    hard: &Limits,
+    sizes: impl Iterator<Item = usize> + Clone,
+) -> usize {
     let mut packets = sizes.clone().count() as u64;
     if hard.packets != 0 {
         packets = add_up_to(state.packets(), packets, hard.packets);
@@ -102,7 +102,13 @@ pub fn is_alive(state: &SaState<'_>, hard: &Limits, now: u64) -> bool {
 
 /// Notes that the SA was used, and tells control once if that brought it to its soft limits.
 #[inline]
-pub fn note_use(state: &SaState<'_>, sa: SaRef, record: &SaRecord, now: u64, events: &mut Events<'_>) {
+pub fn note_use(
+    state: &SaState<'_>,
+    sa: SaRef,
+    record: &SaRecord,
+    now: u64,
+    events: &mut Events<'_>,
+) {
     if state.first_used().load(Ordering::Relaxed) == 0 {
         let _ = state
             .first_used()

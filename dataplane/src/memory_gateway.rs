@@ -351,7 +351,13 @@ impl MemoryGateway {
     ///
     /// # Panics
     /// When the table is full.
-    pub fn add_route(&mut self, prefix: Prefix, kind: RouteKind, port: u8, gateway: Address) -> u32 {
+    pub fn add_route(
+        &mut self,
+        prefix: Prefix,
+        kind: RouteKind,
+        port: u8,
+        gateway: Address,
+    ) -> u32 {
         add_route(&mut self.policy, prefix, kind, port, gateway)
     }
 
@@ -472,7 +478,12 @@ pub fn tunnel_sa(plan: &TunnelPlan, spi: Spi, from: Site, to: Site) -> SaRecord 
 
 fn lay_out(policy: &mut PolicyWriter, site: Site) {
     let sides = [
-        (INSIDE, Side::Inside, site.gateway(false), site.gateway(true)),
+        (
+            INSIDE,
+            Side::Inside,
+            site.gateway(false),
+            site.gateway(true),
+        ),
         (OUTSIDE, Side::Outside, site.outer(false), site.outer(true)),
         (HOST, Side::Host, Address::UNSPECIFIED, Address::UNSPECIFIED),
     ];
@@ -497,7 +508,13 @@ fn lay_out(policy: &mut PolicyWriter, site: Site) {
         if let Some(outside) = outside {
             add_route(policy, outside, RouteKind::Unicast, OUTSIDE, on_link);
         }
-        add_route(policy, site.network(v6), RouteKind::Unicast, INSIDE, on_link);
+        add_route(
+            policy,
+            site.network(v6),
+            RouteKind::Unicast,
+            INSIDE,
+            on_link,
+        );
         for own in [site.gateway(v6), site.outer(v6)] {
             let own = Prefix::from_mapped(own, 128);
             add_route(policy, own, RouteKind::Local, 0, on_link);

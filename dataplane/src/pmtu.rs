@@ -25,11 +25,7 @@ pub fn clamp_mss(packet: &mut Packet, mtu: usize) -> bool {
     if packet.protocol != protocol::TCP || packet.fragment == Fragment::Later {
         return false;
     }
-    let ip = if packet.is_v4() {
-        ipv4::LEN
-    } else {
-        ipv6::LEN
-    };
+    let ip = if packet.is_v4() { ipv4::LEN } else { ipv6::LEN };
     let Ok(most) = u16::try_from(mtu.saturating_sub(ip + tcp::LEN)) else {
         return false;
     };

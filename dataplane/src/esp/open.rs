@@ -2,8 +2,8 @@
 
 use adit_abi::{DropReason, Event, SaState, SaStateFlag};
 use arrayvec::ArrayVec;
-use zerocopy::FromBytes;
 use std::sync::atomic::Ordering;
+use zerocopy::FromBytes;
 
 use crate::classify;
 use crate::crypto::Job;
@@ -47,7 +47,8 @@ pub fn open(
     if !lifetime::is_alive(state, &record.hard, turn.now) {
         lifetime::note_expiry(state, sa.sa, &mut turn.events);
         for arrived in run.drain(..) {
-            turn.ledger.drop(arrived.packet.frame, DropReason::LifetimeExpired);
+            turn.ledger
+                .drop(arrived.packet.frame, DropReason::LifetimeExpired);
         }
         return ArrayVec::new();
     }
@@ -105,21 +106,14 @@ pub fn open(
 }
 
 /// What is checked before any cryptography: lengths and the window.
-fn before_icv(
-    arrived: &Arrived,
-    sa: &SaContext,
-    window: &Window<'_>,
-) -> Result<u64, DropReason> {
+fn before_icv(arrived: &Arrived, sa: &SaContext, window: &Window<'_>) -> Result<u64, DropReason> {
     let bytes = arrived.packet.frame.bytes();
     let packet = bytes
         .get(arrived.at as usize..)
         .ok_or(DropReason::Truncated)?;
     let (header, rest) = Esp::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
     let fixed = sa.suite.iv_len() + sa.suite.icv_len();
-    let body = rest
-        .len()
-        .checked_sub(fixed)
-        .ok_or(DropReason::Truncated)?;
+    let body = rest.len().checked_sub(fixed).ok_or(DropReason::Truncated)?;
     if body < sa.suite.block() {
         return Err(DropReason::Truncated);
     }
@@ -216,7 +210,8 @@ fn within_lifetime(
     if within < done.len() {
         lifetime::note_expiry(state, sa.sa, &mut turn.events);
         for opened in done.drain(within..) {
-            turn.ledger.drop(opened.0.frame, DropReason::LifetimeExpired);
+            turn.ledger
+                .drop(opened.0.frame, DropReason::LifetimeExpired);
         }
     }
 }

@@ -132,7 +132,8 @@ fn reserve(
         //= RFC 4303 §3.3.3: a packet that would make the number cycle is not sent
         lifetime::note_exhaustion(state, sa.sa, &mut turn.events);
         for packet in run.drain(got..) {
-            turn.ledger.drop(packet.frame, DropReason::SequenceExhausted);
+            turn.ledger
+                .drop(packet.frame, DropReason::SequenceExhausted);
         }
     }
     numbers.map(|n| *n.start())

@@ -169,8 +169,7 @@ impl Fib {
     /// Whether an address is the gateway's own.
     pub fn is_own(&self, address: &Address) -> bool {
         let of_port = |port: &PortRecord| port.v4 == *address || port.v6 == *address;
-        self.ports.iter().flatten().any(of_port)
-            || self.hop(address) == Hop::Host { local: true }
+        self.ports.iter().flatten().any(of_port) || self.hop(address) == Hop::Host { local: true }
     }
 
     /// The gateway's address towards hosts on a port, in the family asked for.

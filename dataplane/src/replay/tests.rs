@@ -63,7 +63,14 @@ impl Naive {
 }
 
 fn sizes() -> impl Strategy<Value = u16> {
-    prop_oneof![Just(64), Just(96), Just(100), Just(1024), Just(8192), 64u16..=8192]
+    prop_oneof![
+        Just(64),
+        Just(96),
+        Just(100),
+        Just(1024),
+        Just(8192),
+        64u16..=8192
+    ]
 }
 
 /// Steps ahead of (or behind) the top that a sequence of packets takes.
@@ -202,5 +209,11 @@ fn racing_far_ahead_never_admits_a_replay() {
         }
     });
     assert!(taken.iter().all(|n| n.load(Ordering::Relaxed) <= 1));
-    assert!(taken.iter().filter(|n| n.load(Ordering::Relaxed) == 1).count() > 1000);
+    assert!(
+        taken
+            .iter()
+            .filter(|n| n.load(Ordering::Relaxed) == 1)
+            .count()
+            > 1000
+    );
 }

@@ -29,7 +29,11 @@ impl Stages {
             let arrival = arrival(&packet, own);
             if let Arrival::Esp { key, .. } = &arrival {
                 // Brings the index's line in while the other packets of the burst are sorted.
-                std::hint::black_box(turn.policy.sa_home(key).load(std::sync::atomic::Ordering::Relaxed));
+                std::hint::black_box(
+                    turn.policy
+                        .sa_home(key)
+                        .load(std::sync::atomic::Ordering::Relaxed),
+                );
             }
             arrivals.push((packet, arrival, own));
         }
@@ -136,7 +140,9 @@ impl Stages {
             let mut admitted = match admit(opened, record) {
                 Ok(admitted) => admitted,
                 Err(refused) => {
-                    state.selector_mismatches().fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    state
+                        .selector_mismatches()
+                        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     turn.ledger.refuse(refused);
                     continue;
                 }

@@ -16,7 +16,9 @@ mod outbound;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use adit_abi::{Direction, DropReason, PolicyReader, SaFlags, SaRef, Side, StateRegion, WorkerCounter};
+use adit_abi::{
+    Direction, DropReason, PolicyReader, SaFlags, SaRef, Side, StateRegion, WorkerCounter,
+};
 
 pub use crate::forward::ports::WorkerPort;
 
@@ -168,7 +170,9 @@ impl Worker {
         };
         let stages = &mut self.stages;
         if std::mem::take(&mut self.fresh) {
-            stages.forward.send_resolved(&turn.snapshot.fib, &mut turn.ledger);
+            stages
+                .forward
+                .send_resolved(&turn.snapshot.fib, &mut turn.ledger);
         }
         stages.send_keepalives(&mut turn, &mut self.keepalives);
         let mut received = 0;
@@ -196,7 +200,11 @@ impl Worker {
 
     /// What to poll for readability while idle.
     pub fn poll_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.stages.forward.ports.iter().filter_map(|port| port.port.poll_fd())
+        self.stages
+            .forward
+            .ports
+            .iter()
+            .filter_map(|port| port.port.poll_fd())
     }
 
     /// An eventfd to add 1 to after a turn that pushed events.
