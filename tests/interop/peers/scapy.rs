@@ -189,7 +189,10 @@ fn step(command: &mut Command) -> Result<(), Unavailable> {
     if output.status.success() {
         return Ok(());
     }
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let last = complaint.lines().last().unwrap_or("no reason given");
+    // venv complains on its output, pip on its error output.
+    let complaint = [output.stdout, output.stderr].concat();
+    let complaint = String::from_utf8_lossy(&complaint);
+    let last = complaint.lines().rfind(|line| !line.trim().is_empty());
+    let last = last.unwrap_or("no reason given");
     Err(Unavailable(format!("{command:?}: {last}")))
 }
