@@ -126,7 +126,7 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed, DropReason> {
         return Err(DropReason::Truncated);
     }
     //= RFC 1122 §3.2.1.2: verify the IP header checksum and discard silently what is bad
-    if Sum::new().add(&bytes[..upper]).fold() != 0xffff {
+    if Sum::new().add_bytes(&bytes[..upper]).fold() != 0xffff {
         return Err(DropReason::BadChecksum);
     }
     let place = ip.fragment.get();
@@ -192,7 +192,7 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed, DropReason> {
             protocol::HOP_BY_HOP if parsed.upper != ipv6::LEN => {
                 return Err(DropReason::BadExtension);
             }
-            _ => header.len(),
+            _ => header.total_len(),
         };
         parsed.upper += length;
         parsed.protocol = header.next_header;

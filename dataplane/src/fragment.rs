@@ -125,7 +125,7 @@ fn write_header(frame: &mut Frame, header: usize, done: usize, last: bool) {
         ip.total_len = U16::new(total as u16);
         ip.checksum = U16::new(0);
     }
-    let sum = Sum::new().add(head).finish();
+    let sum = Sum::new().add_bytes(head).finish();
     if let Ok((ip, _)) = Ipv4::mut_from_prefix(head) {
         ip.checksum = U16::new(sum);
     }

@@ -128,7 +128,7 @@ fn build(mut packet: Packet, problem: Problem, source: Address) -> Result<Packet
         header.payload_len = U16::new(body.len() as u16);
         ip.copy_from_slice(header.as_bytes());
     }
-    let sum = Sum::new().add(header.as_bytes());
+    let sum = Sum::new().add_bytes(header.as_bytes());
     let sum = if v4 {
         sum
     } else {
@@ -136,7 +136,7 @@ fn build(mut packet: Packet, problem: Problem, source: Address) -> Result<Packet
     };
     let (place, quoted) = body.split_at_mut(icmp::LEN);
     let header = Icmp {
-        checksum: U16::new(sum.add(quoted).finish()),
+        checksum: U16::new(sum.add_bytes(quoted).finish()),
         ..header
     };
     place.copy_from_slice(header.as_bytes());

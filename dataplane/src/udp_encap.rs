@@ -76,7 +76,7 @@ pub fn write_checksum(datagram: &mut [u8], source: &Address, destination: &Addre
     }
     let sum = Sum::new()
         .add_pseudo_header(source, destination, protocol::UDP, length)
-        .add(datagram)
+        .add_bytes(datagram)
         .finish();
     if let Ok((header, _)) = Udp::mut_from_prefix(datagram) {
         header.checksum = U16::new(if sum == 0 { 0xffff } else { sum });

@@ -75,7 +75,7 @@ impl Forward {
         let hop = self.hop(&turn.snapshot.fib, &packet.destination);
         let wire = match hop {
             Hop::Wire(wire) => wire,
-            Hop::Host { .. } => return self.to_host(packet, &mut turn.ledger),
+            Hop::Host { .. } => return self.hand_to_host(packet, &mut turn.ledger),
             Hop::Refused(DropReason::NoRoute) => {
                 return turn.report(packet, DropReason::NoRoute, Problem::NoRoute, through_sa);
             }
@@ -91,12 +91,12 @@ impl Forward {
         }
         let mtu = usize::from(wire.mtu);
         if packet.len() <= mtu {
-            return self.to_wire(packet.frame, &wire, turn);
+            return self.put_on_wire(packet.frame, &wire, turn);
         }
         match Fragments::of(packet, mtu, &turn.ledger) {
             Ok(mut pieces) => {
                 while let Some(piece) = pieces.next(&mut turn.ledger) {
-                    self.to_wire(piece.frame, &wire, turn);
+                    self.put_on_wire(piece.frame, &wire, turn);
                 }
                 pieces.finish(&mut turn.ledger);
             }
@@ -114,10 +114,10 @@ impl Forward {
             // Its parts were measured against this very MTU, unless the SA's headers alone exceed it.
             return turn.ledger.drop(packet.frame, DropReason::TooBig);
         }
-        self.to_wire(packet.frame, wire, turn);
+        self.put_on_wire(packet.frame, wire, turn);
     }
 
-    fn to_wire(&mut self, frame: Frame, wire: &Wire, turn: &mut Turn<'_>) {
+    fn put_on_wire(&mut self, frame: Frame, wire: &Wire, turn: &mut Turn<'_>) {
         match wire.mac {
             Some(mac) => self.emit(frame, wire, mac, &mut turn.ledger),
             None => self.waiting.hold(frame, *wire, turn),
@@ -136,7 +136,7 @@ impl Forward {
         }
     }
 
-    fn to_host(&mut self, packet: Packet, ledger: &mut Ledger<'_>) {
+    fn hand_to_host(&mut self, packet: Packet, ledger: &mut Ledger<'_>) {
         // What the host's own kernel sent must not go back to it: it would come round again.
         if packet.side == Side::Host {
             ledger.drop(packet.frame, DropReason::NoRoute);

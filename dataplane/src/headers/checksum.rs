@@ -14,7 +14,7 @@ impl Sum {
 
     /// Adds bytes; only the last piece of a message may have an odd length.
     #[must_use]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn add_bytes(self, bytes: &[u8]) -> Self {
         let mut sum = self.0;
         let (words, rest) = bytes.as_chunks::<4>();
         for word in words {
@@ -41,9 +41,10 @@ impl Sum {
         length: usize,
     ) -> Self {
         let sum = if source.is_v4() {
-            self.add(&source.v4_bytes()).add(&destination.v4_bytes())
+            self.add_bytes(&source.v4_bytes())
+                .add_bytes(&destination.v4_bytes())
         } else {
-            self.add(&source.0).add(&destination.0)
+            self.add_bytes(&source.0).add_bytes(&destination.0)
         };
         Self(sum.0 + u64::from(protocol) + length as u64)
     }
@@ -80,12 +81,12 @@ mod tests {
     #[test]
     fn the_example_of_rfc_1071_adds_up() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
-        assert_eq!(Sum::new().add(&bytes).fold(), 0xddf2);
+        assert_eq!(Sum::new().add_bytes(&bytes).fold(), 0xddf2);
     }
 
     #[test]
     fn an_odd_last_byte_counts_as_the_high_half_of_its_word() {
-        assert_eq!(Sum::new().add(&[1, 2, 3]).fold(), 0x0102 + 0x0300);
+        assert_eq!(Sum::new().add_bytes(&[1, 2, 3]).fold(), 0x0102 + 0x0300);
     }
 
     proptest! {
@@ -95,10 +96,10 @@ mod tests {
         ) {
             // RFC 1624 §3: the two forms differ in how they write zero only if everything is zero.
             bytes[0] |= 0x45;
-            let before = Sum::new().add(&bytes).finish();
+            let before = Sum::new().add_bytes(&bytes).finish();
             let old = u16::from_be_bytes([bytes[at * 2], bytes[at * 2 + 1]]);
             bytes[at * 2..at * 2 + 2].copy_from_slice(&new.to_be_bytes());
-            let whole = Sum::new().add(&bytes);
+            let whole = Sum::new().add_bytes(&bytes);
             prop_assume!(whole.fold() != 0);
             let after = replaced(before, old, new);
             prop_assert_eq!(whole.add_word(after).fold(), 0xffff);

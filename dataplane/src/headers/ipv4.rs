@@ -73,7 +73,7 @@ impl Ipv4 {
     /// Writes the checksum of a header without options.
     pub fn write_checksum(&mut self) {
         self.checksum = U16::new(0);
-        self.checksum = U16::new(Sum::new().add(self.as_bytes()).finish());
+        self.checksum = U16::new(Sum::new().add_bytes(self.as_bytes()).finish());
     }
 
     /// Counts the TTL down by one, the checksum along with it (RFC 1812 §5.3.1).

@@ -71,7 +71,7 @@ pub struct Extension {
 
 impl Extension {
     /// Bytes of the whole header.
-    pub const fn len(&self) -> usize {
+    pub const fn total_len(&self) -> usize {
         (self.length as usize + 1) * 8
     }
 

@@ -106,7 +106,8 @@ proptest! {
             let sequence = naive.top.saturating_add_signed(step);
             let expected = naive.receive(sequence);
             let got = memory.receive(sequence);
-            if expected == Err(DropReason::TooOld) {
+            let old = sequence <= naive.top && naive.top - sequence >= naive.size;
+            if old {
                 // Older than the window, its low half is taken for one of the next subspace.
                 prop_assert!(matches!(got, Err(DropReason::BadIcv | DropReason::TooOld)), "{:?}", got);
             } else {
@@ -142,7 +143,7 @@ fn esn_does_not_wrap_at_either_end() {
 fn without_a_window_nothing_is_a_replay_but_esn_still_moves_on() {
     let top = AtomicU64::new(0);
     let window = Window::new(&top, &[], 0, true);
-    for sequence in [1u64, 1, u32::MAX.into(), (1 << 32) + 5, (1 << 32) + 5] {
+    for sequence in [1u64, 1, 3 << 30, (1 << 32) + 5, (1 << 32) + 5] {
         assert_eq!(window.check(sequence as u32), Ok(sequence));
         assert_eq!(window.advance(sequence), Ok(()));
     }

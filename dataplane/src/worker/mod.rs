@@ -13,7 +13,7 @@
 mod inbound;
 mod outbound;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use adit_abi::{
@@ -53,8 +53,6 @@ pub enum Change {
     Snapshot(Arc<Snapshot>),
     /// Send a NAT keepalive for this outbound SA (RFC 3948 §4).
     Keepalive(SaRef),
-    /// Take no more packets.
-    Stop,
 }
 
 /// The regions and the snapshot in force.
@@ -80,12 +78,11 @@ pub struct Worker {
     icmp: IcmpErrors,
     event_limits: EventLimits,
     keepalives: Vec<SaRef>,
-    notify: Option<OwnedFd>,
+    events_pushed: bool,
     /// The snapshot changed since the last turn.
     fresh: bool,
     /// When port statistics are published next, `CLOCK_BOOTTIME` nanoseconds.
     statistics_due: u64,
-    stopped: bool,
 }
 
 impl Worker {
@@ -116,10 +113,9 @@ impl Worker {
             icmp: IcmpErrors::default(),
             event_limits: EventLimits::default(),
             keepalives: Vec::with_capacity(MAX_KEEPALIVES),
-            notify: None,
+            events_pushed: false,
             fresh: false,
             statistics_due: 0,
-            stopped: false,
         }
     }
 
@@ -142,7 +138,6 @@ impl Worker {
                     self.keepalives.push(sa);
                 }
             }
-            Change::Stop => self.stopped = true,
         }
     }
 
@@ -150,9 +145,6 @@ impl Worker {
     ///
     /// `now` is `CLOCK_BOOTTIME` in nanoseconds.
     pub fn turn(&mut self, now: u64) -> usize {
-        if self.stopped {
-            return 0;
-        }
         let counters = self.tables.state.worker(self.number);
         let ring = self.tables.state.events(self.number);
         let mut turn = Turn {
@@ -189,12 +181,7 @@ impl Worker {
             stages.forward.ports.publish_statistics(&mut turn.ledger);
         }
         stages.count_turn(&mut turn, received);
-        if turn.events.pushed()
-            && let Some(fd) = &self.notify
-        {
-            // A full counter of the eventfd has woken its reader already.
-            let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
-        }
+        self.events_pushed |= turn.events.pushed();
         received
     }
 
@@ -207,9 +194,9 @@ impl Worker {
             .filter_map(|port| port.port.poll_fd())
     }
 
-    /// An eventfd to add 1 to after a turn that pushed events.
-    pub fn set_notify(&mut self, eventfd: OwnedFd) {
-        self.notify = Some(eventfd);
+    /// Whether events were pushed since the last call, so that control is to be woken.
+    pub fn take_notification(&mut self) -> bool {
+        std::mem::take(&mut self.events_pushed)
     }
 
     /// Packets that wait for a neighbour's address: while there are any, turns are due though nothing
@@ -226,11 +213,6 @@ impl Worker {
     /// SA contexts at hand.
     pub fn contexts(&self) -> usize {
         self.stages.sad.len()
-    }
-
-    /// Whether [`Change::Stop`] came.
-    pub fn is_stopped(&self) -> bool {
-        self.stopped
     }
 }
 
