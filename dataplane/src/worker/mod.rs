@@ -13,7 +13,7 @@
 mod inbound;
 mod outbound;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use adit_abi::{
@@ -78,7 +78,7 @@ pub struct Worker {
     icmp: IcmpErrors,
     event_limits: EventLimits,
     keepalives: Vec<SaRef>,
-    events_pushed: bool,
+    notify: Option<OwnedFd>,
     /// The snapshot changed since the last turn.
     fresh: bool,
     /// When port statistics are published next, `CLOCK_BOOTTIME` nanoseconds.
@@ -113,7 +113,7 @@ impl Worker {
             icmp: IcmpErrors::default(),
             event_limits: EventLimits::default(),
             keepalives: Vec::with_capacity(MAX_KEEPALIVES),
-            events_pushed: false,
+            notify: None,
             fresh: false,
             statistics_due: 0,
         }
@@ -181,7 +181,12 @@ impl Worker {
             stages.forward.ports.publish_statistics(&mut turn.ledger);
         }
         stages.count_turn(&mut turn, received);
-        self.events_pushed |= turn.events.pushed();
+        if turn.events.pushed()
+            && let Some(eventfd) = &self.notify
+        {
+            // It fails only when the counter is full, and then its reader is awake already.
+            let _ = rustix::io::write(eventfd, &1u64.to_ne_bytes());
+        }
         received
     }
 
@@ -194,9 +199,9 @@ impl Worker {
             .filter_map(|port| port.port.poll_fd())
     }
 
-    /// Whether events were pushed since the last call, so that control is to be woken.
-    pub fn take_notification(&mut self) -> bool {
-        std::mem::take(&mut self.events_pushed)
+    /// An eventfd to add 1 to after each turn that pushed events, so that control looks at them.
+    pub fn set_notify(&mut self, eventfd: OwnedFd) {
+        self.notify = Some(eventfd);
     }
 
     /// Packets that wait for a neighbour's address: while there are any, turns are due though nothing
