@@ -5,6 +5,7 @@
 
 mod cipher;
 mod messages;
+mod pipeline;
 mod region;
 
 /// A place to throw bytes at. It must neither panic nor take long, whatever they are.
@@ -41,6 +42,22 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "esp-cipher",
         run: cipher::open,
+    },
+    Target {
+        name: "frame-inside",
+        run: pipeline::inside,
+    },
+    Target {
+        name: "frame-outside",
+        run: pipeline::outside,
+    },
+    Target {
+        name: "frame-host",
+        run: pipeline::host,
+    },
+    Target {
+        name: "esp-inner",
+        run: pipeline::inner,
     },
 ];
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Changed inputs per corpus file.
-const CHANGES: u64 = 2_000;
+const CHANGES: u64 = 800;
 
 struct Dice(u64);
 
