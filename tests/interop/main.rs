@@ -5,6 +5,7 @@
 //! | `peers_agree` | the peers understand each other, so a disagreement with us is ours |
 //! | `linux_kernel` | a Linux kernel's XFRM and adit exchange packets |
 //! | `scapy_agrees` | scapy opens what we seal, and we open what scapy seals |
+//! | `tshark_agrees` | tshark decrypts what we seal, and finds every ICV right |
 //! | `swanctl` | strongSwan's `swanctl` reads our control socket |
 //! | `command` | so does the `adit` command |
 
@@ -12,6 +13,7 @@
 #[path = "../skip/mod.rs"]
 mod skip;
 
+mod gateway;
 mod linux_gateway;
 mod peers;
 mod ping;
@@ -24,6 +26,7 @@ mod linux_kernel;
 mod peers_agree;
 mod scapy_agrees;
 mod swanctl;
+mod tshark_agrees;
 
 /// Why labs cannot run here, if they cannot.
 fn runnable() -> Result<(), String> {

@@ -21,7 +21,7 @@ fn tshark_decrypts_what_scapy_seals_and_says_when_the_icv_is_wrong() {
     let mut tunnels = Tunnel::all();
     tunnels.retain(|t| tshark::knows(&t.to_peer));
     for tunnel in &tunnels {
-        let inner = ping::request(tunnel.here, tunnel.there, &echo(1));
+        let inner = ping::request(tunnel.here, tunnel.there, 64, &Echo::new(1, 56));
         let mut sealed = oracle.seal(&tunnel.to_peer, 1, &inner).expect("sealing");
         packets.push(sealed.clone());
         if let Some(octet) = sealed.last_mut() {
@@ -55,8 +55,8 @@ fn the_linux_kernel_answers_pings_that_scapy_seals() {
     for tunnel in &tunnels {
         // Across the border between the halves of the number where there is one.
         for step in 1..=3 {
-            let (sequence, echo) = (tunnel.before + step, echo(step as u16));
-            let inner = ping::request(tunnel.here, tunnel.there, &echo);
+            let (sequence, echo) = (tunnel.before + step, Echo::new(step as u16, 56));
+            let inner = ping::request(tunnel.here, tunnel.there, 64, &echo);
             let outer = oracle.seal(&tunnel.to_peer, sequence, &inner);
             wire::send(&guest, &outer.expect("sealing"));
             let Tunnel { from_peer, .. } = tunnel;
@@ -75,13 +75,4 @@ fn the_linux_kernel_answers_pings_that_scapy_seals() {
     }
     let (status, output) = guest.run("echo gone; exit 7");
     assert_eq!((status, output.as_str()), (7, "gone\n"));
-}
-
-/// An echo request of this number.
-fn echo(seq: u16) -> Echo {
-    Echo {
-        id: 0x1d1d,
-        seq,
-        data: (0..56).collect(),
-    }
 }

@@ -15,15 +15,26 @@ pub struct Echo {
     pub data: Vec<u8>,
 }
 
-/// The whole IP packet of an echo request.
-pub fn request(src: IpAddr, dst: IpAddr, echo: &Echo) -> Vec<u8> {
+impl Echo {
+    /// The echo of this number, with so many octets behind its header.
+    pub fn new(seq: u16, size: usize) -> Self {
+        Self {
+            id: 0x1d1d,
+            seq,
+            data: (0..size).map(|i| i as u8).collect(),
+        }
+    }
+}
+
+/// The whole IP packet of an echo request, with this TTL or hop limit.
+pub fn request(src: IpAddr, dst: IpAddr, hops: u8, echo: &Echo) -> Vec<u8> {
     let mut packet = Vec::new();
     let (id, seq) = (echo.id, echo.seq);
     let written = match (src, dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => PacketBuilder::ipv4(src.octets(), dst.octets(), 64)
+        (IpAddr::V4(src), IpAddr::V4(dst)) => PacketBuilder::ipv4(src.octets(), dst.octets(), hops)
             .icmpv4_echo_request(id, seq)
             .write(&mut packet, &echo.data),
-        (IpAddr::V6(src), IpAddr::V6(dst)) => PacketBuilder::ipv6(src.octets(), dst.octets(), 64)
+        (IpAddr::V6(src), IpAddr::V6(dst)) => PacketBuilder::ipv6(src.octets(), dst.octets(), hops)
             .icmpv6_echo_request(id, seq)
             .write(&mut packet, &echo.data),
         _ => panic!("{src} and {dst} are of two families"),

@@ -1,8 +1,10 @@
 //! scapy opens what we seal, and we open what scapy seals.
 
+use crate::gateway::Gateway;
 use crate::peers::sa::EspSa;
 use crate::peers::scapy::Oracle;
 use crate::ping::{self, Echo};
+use crate::tunnel::Tunnel;
 use adit_abi::Suite;
 use adit_dataplane::crypto::{Job, Keys, Provider, Transform};
 use etherparse::{IpNumber, PacketBuilder};
@@ -46,6 +48,45 @@ fn both_providers_and_scapy_open_each_others_packets() {
     }
 }
 
+#[test]
+fn the_data_path_and_scapy_open_each_others_packets() {
+    let mut oracle = or_skip!(Oracle::start());
+    for tunnels in [Tunnel::all(), Tunnel::all_in_udp()] {
+        let mut gateway = Gateway::new(&tunnels);
+        for tunnel in &tunnels {
+            for (sequence, size) in (tunnel.before + 1..).zip([0, 1, 2, 3, 15, 56, 1352]) {
+                exchange(&mut oracle, &mut gateway, tunnel, sequence, size)
+                    .unwrap_or_else(|e| panic!("{}, {size} octets: {e}", tunnel.describe()));
+            }
+        }
+    }
+}
+
+/// One packet each way. A gateway is a hop of the inner packet: before it at one end, behind it at the other.
+fn exchange(
+    oracle: &mut Oracle,
+    gateway: &mut Gateway,
+    tunnel: &Tunnel,
+    sequence: u64,
+    size: usize,
+) -> Result<(), String> {
+    let Tunnel { here, there, .. } = *tunnel;
+    let echo = Echo::new(1, size);
+    let high = (sequence >> 32) as u32;
+
+    let sealed = gateway.seal(&ping::request(here, there, 64, &echo))?;
+    let opened = oracle.open(&tunnel.to_peer, high, &sealed)?;
+    assert_eq!(opened.inner, ping::request(here, there, 63, &echo));
+    assert_eq!(opened.sequence, sequence);
+    assert_eq!((opened.ttl, opened.ds), (64, 0));
+
+    let sent = ping::request(there, here, 64, &echo);
+    let theirs = oracle.seal(&tunnel.from_peer, sequence, &sent)?;
+    let received = gateway.open(&theirs)?;
+    assert_eq!(received, ping::request(there, here, 63, &echo));
+    Ok(())
+}
+
 fn agree(
     oracle: &mut Oracle,
     transform: &dyn Transform,
@@ -53,12 +94,8 @@ fn agree(
     sequence: u64,
     size: usize,
 ) -> Result<(), String> {
-    let echo = Echo {
-        id: 1,
-        seq: 1,
-        data: (0..size).map(|i| i as u8).collect(),
-    };
-    let inner = ping::request([10, 1, 0, 1].into(), [10, 2, 0, 1].into(), &echo);
+    let (here, there) = ([10, 1, 0, 1].into(), [10, 2, 0, 1].into());
+    let inner = ping::request(here, there, 64, &Echo::new(1, size));
     let body = with_trailer(&inner, sa.suite.block());
 
     let mut esp = sa.spi.to_be_bytes().to_vec();

@@ -5,15 +5,15 @@ use crate::wire::TEST_MAC;
 use adit_abi::Suite;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Outer addresses of the test and of the peer, in each family.
+/// Outer addresses of the test and of the peer, in each family: those of the gateways in memory.
 const OUTER: [(IpAddr, IpAddr); 2] = [
     (
         IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
         IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)),
     ),
     (
-        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
-        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2)),
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1)),
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 2)),
     ),
 ];
 
@@ -34,6 +34,16 @@ pub struct Tunnel {
 impl Tunnel {
     /// Every suite, each mix of families, without ESN and with ESN about to go beyond 32 bits.
     pub fn all() -> Vec<Self> {
+        Self::all_in(None)
+    }
+
+    /// The same in UDP, the peer behind a NAT that has changed its port.
+    pub fn all_in_udp() -> Vec<Self> {
+        Self::all_in(Some((4500, 40_123)))
+    }
+
+    fn all_in(udp: Option<(u16, u16)>) -> Vec<Self> {
+        let back = udp.map(|(here, there)| (there, here));
         let mut tunnels = Vec::new();
         for suite in Suite::ALL {
             for (here, there) in OUTER {
@@ -41,19 +51,20 @@ impl Tunnel {
                     for esn in [false, true] {
                         let number = u16::try_from(tunnels.len()).expect("few tunnels");
                         let spi = 0x1000 + u32::from(number) * 2;
-                        let sa = |spi, src, dst| EspSa {
+                        let sa = |spi, src, dst, udp| EspSa {
                             esn,
+                            udp,
                             ..EspSa::fresh(suite, spi, src, dst)
                         };
                         let inner = |side: u8| match inner_v6 {
-                            false => IpAddr::from([10, side, number.to_be_bytes()[1], 1]),
+                            false => IpAddr::from([10, 100 + side, number.to_be_bytes()[1], 1]),
                             true => {
                                 IpAddr::from([0xfd00 | u16::from(side), 0, 0, 0, 0, 0, number, 1])
                             }
                         };
                         tunnels.push(Self {
-                            to_peer: sa(spi, here, there),
-                            from_peer: sa(spi + 1, there, here),
+                            to_peer: sa(spi, here, there, udp),
+                            from_peer: sa(spi + 1, there, here, back),
                             here: inner(1),
                             there: inner(2),
                             before: if esn { 0xffff_fffe } else { 0 },
@@ -82,7 +93,8 @@ impl Tunnel {
     pub fn describe(&self) -> String {
         let Self { to_peer: sa, .. } = self;
         let esn = if sa.esn { " with ESN" } else { "" };
-        format!("{}{esn}, {} in {}", sa.suite, self.here, sa.src)
+        let udp = if sa.udp.is_some() { " and UDP" } else { "" };
+        format!("{}{esn}, {} in {}{udp}", sa.suite, self.here, sa.src)
     }
 }
 
