@@ -1,3 +1,9 @@
-//! The adit control process.
+//! The adit control process: configuration, the SAD and the SPD, steering, forwarding, the control socket.
 
+pub mod clock;
+pub mod config;
+pub mod esp_proposal;
+pub mod sadb;
+pub mod secret;
+pub mod selector_syntax;
 pub mod vici;

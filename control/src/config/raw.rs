@@ -1,0 +1,123 @@
+//! The file as it is written, before anything is checked.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A key that may be left out, with its place in the file.
+pub(super) type Field<T> = Option<Spanned<T>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGateway {
+    pub control_socket: Field<String>,
+    pub control_socket_mode: Field<String>,
+    pub dataplane_socket: Field<String>,
+    pub bpf_dir: Field<String>,
+    pub tun: Field<String>,
+    pub workers: Field<i64>,
+    pub cpus: Field<Vec<i64>>,
+    pub frame_size: Field<i64>,
+    pub frames_per_worker: Field<i64>,
+    pub ring_size: Field<i64>,
+    pub zero_copy: Field<String>,
+    pub huge_pages: Field<bool>,
+    pub unmatched: Field<String>,
+    pub clamp_mss: Field<bool>,
+    pub keepalive: Field<i64>,
+    pub icmp_per_second: Field<i64>,
+    pub unsafe_static_counter_mode_keys: Field<bool>,
+    pub table: Option<RawTable>,
+    pub ports: Field<Vec<Spanned<RawPort>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTable {
+    pub sas: Field<i64>,
+    pub policies: Field<i64>,
+    pub routes: Field<i64>,
+    pub neighbours: Field<i64>,
+    pub window: Field<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPort {
+    pub interface: Field<String>,
+    pub side: Field<String>,
+    pub queues: Field<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConnection {
+    pub local_addrs: Field<Vec<Spanned<String>>>,
+    pub remote_addrs: Field<Vec<Spanned<String>>>,
+    pub local_port: Field<i64>,
+    pub remote_port: Field<i64>,
+    pub encap: Field<bool>,
+    #[serde(default)]
+    pub children: BTreeMap<String, Spanned<RawChild>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawChild {
+    pub local_ts: Field<Vec<Spanned<String>>>,
+    pub remote_ts: Field<Vec<Spanned<String>>>,
+    pub mode: Field<String>,
+    pub esp_proposals: Field<Vec<Spanned<String>>>,
+    pub priority: Field<i64>,
+    pub replay_window: Field<i64>,
+    pub rekey_time: Field<RawTime>,
+    pub life_time: Field<RawTime>,
+    pub rekey_bytes: Field<i64>,
+    pub life_bytes: Field<i64>,
+    pub rekey_packets: Field<i64>,
+    pub life_packets: Field<i64>,
+    pub manual: Field<RawManual>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawManual {
+    pub spi_in: Field<i64>,
+    pub spi_out: Field<i64>,
+    pub secret: Field<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPolicy {
+    pub action: Field<String>,
+    pub priority: Field<i64>,
+    pub local_ts: Field<Vec<Spanned<String>>>,
+    pub remote_ts: Field<Vec<Spanned<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSecret {
+    pub enc_in: Field<RawKey>,
+    pub auth_in: Field<RawKey>,
+    pub enc_out: Field<RawKey>,
+    pub auth_out: Field<RawKey>,
+}
+
+/// Hexadecimal digits, or the file that has them.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "hexadecimal digits or { file = \"PATH\" }")]
+pub(super) enum RawKey {
+    Hex(String),
+    File { file: String },
+}
+
+/// Seconds, or a number with s, m, h or d behind it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "seconds, or a time such as \"1h\"")]
+pub(super) enum RawTime {
+    Seconds(i64),
+    Text(String),
+}

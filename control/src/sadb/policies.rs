@@ -1,0 +1,185 @@
+//! The SPD, and which SA a PROTECT entry seals into.
+
+use adit_abi::{Action, Direction, SaRecord, SaRef, Selector};
+
+use super::{PolicySpec, SaEntry, Sadb, SadbError, Stage};
+
+/// A policy in the table.
+#[derive(Clone, Debug)]
+pub struct PolicyEntry {
+    /// What was asked for.
+    pub spec: PolicySpec,
+    /// Its slots, one for each selector, in the same order.
+    pub slots: Vec<u32>,
+}
+
+/// Whether everything that `inner` covers is covered by `outer`.
+fn contains(outer: &Selector, inner: &Selector) -> bool {
+    let ports = |o: &adit_abi::PortRange, i: &adit_abi::PortRange| {
+        o.first <= i.first && i.last <= o.last
+    };
+    outer.local_first <= inner.local_first
+        && inner.local_last <= outer.local_last
+        && outer.remote_first <= inner.remote_first
+        && inner.remote_last <= outer.remote_last
+        && (outer.protocol == 0 || outer.protocol == inner.protocol)
+        && ports(&outer.local_ports, &inner.local_ports)
+        && ports(&outer.remote_ports, &inner.remote_ports)
+}
+
+impl Sadb {
+    /// Every policy by its name.
+    pub fn policies(&self) -> impl Iterator<Item = (&str, &PolicyEntry)> {
+        self.policies.iter().map(|(n, p)| (n.as_str(), p))
+    }
+
+    /// A policy by its name.
+    pub fn policy(&self, name: &str) -> Option<&PolicyEntry> {
+        self.policies.get(name)
+    }
+
+    /// The name of the policy in a slot.
+    pub fn policy_name(&self, slot: u32) -> Option<String> {
+        let name = self.reader().policy_name(slot)?;
+        Some(name.as_str().to_owned())
+    }
+
+    /// Checks a policy against the table without putting it in.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_policy(&self, spec: &PolicySpec) -> Result<(), SadbError> {
+        spec.kept_name()?;
+        if spec.selectors.is_empty() {
+            return Err(SadbError::NoSelector);
+        }
+        if self.policies.contains_key(&spec.name) {
+            return Err(SadbError::NameInUse(spec.name.clone()));
+        }
+        Ok(())
+    }
+
+    /// Puts a policy in. What steers clear packets of it away from the kernel must be in place already.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that there is no room; then nothing of it is in.
+    pub fn add_policy(&mut self, spec: PolicySpec) -> Result<(), SadbError> {
+        self.check_policy(&spec)?;
+        let name = spec.kept_name()?;
+        let mut slots = Vec::with_capacity(spec.selectors.len());
+        for record in spec.records() {
+            match self.writer.insert_policy_as(&record, Some(&name)) {
+                Ok(slot) => slots.push(slot),
+                Err(e) => {
+                    for slot in slots {
+                        self.writer.remove_policy(slot);
+                    }
+                    return Err(e.into());
+                }
+            }
+        }
+        self.policies
+            .insert(spec.name.clone(), PolicyEntry { spec, slots });
+        Ok(())
+    }
+
+    /// Takes a policy away with the SAs that belong to it; returns what it was.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn remove_policy(&mut self, name: &str) -> Result<PolicySpec, SadbError> {
+        let entry = self
+            .policies
+            .remove(name)
+            .ok_or_else(|| SadbError::NoPolicy(name.to_owned()))?;
+        // The SAs last: without them the entry drops, without the entry another one may decide.
+        for slot in &entry.slots {
+            self.writer.link(*slot, None);
+        }
+        let theirs: Vec<_> = self
+            .sas
+            .iter()
+            .filter(|(_, sa)| sa.policy.is_some_and(|p| entry.slots.contains(&p)))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in theirs {
+            let _ = self.remove_sa(&key);
+        }
+        for slot in &entry.slots {
+            self.writer.remove_policy(*slot);
+        }
+        Ok(entry.spec)
+    }
+
+    /// The slot under which an SA of this policy and selector is filed.
+    pub(super) fn protecting_slot(
+        &self,
+        name: &str,
+        selector: &Selector,
+    ) -> Result<u32, SadbError> {
+        let entry = self
+            .policies
+            .get(name)
+            .ok_or_else(|| SadbError::NoPolicy(name.to_owned()))?;
+        if entry.spec.action != Action::Protect {
+            return Err(SadbError::NotProtect(name.to_owned()));
+        }
+        let covered = entry
+            .spec
+            .selectors
+            .iter()
+            .zip(&entry.slots)
+            .find(|(s, _)| contains(selector, s));
+        covered
+            .map(|(_, slot)| *slot)
+            .or_else(|| entry.slots.first().copied())
+            .ok_or_else(|| SadbError::NoPolicy(name.to_owned()))
+    }
+
+    /// Makes an outbound SA the one that its policy seals into, for every selector that it covers.
+    pub(super) fn link_policy_to(&mut self, sa: SaRef, record: &SaRecord) {
+        if record.direction() != Some(Direction::Outbound) {
+            return;
+        }
+        let Some(first) = record.policy.checked_sub(1) else {
+            return;
+        };
+        let Some(entry) = self.policies.values().find(|p| p.slots.contains(&first)) else {
+            return;
+        };
+        for (selector, slot) in entry.spec.selectors.iter().zip(&entry.slots) {
+            if contains(&record.selector, selector) {
+                self.writer.link(*slot, Some(sa));
+            }
+        }
+    }
+
+    /// Points the policies that sealed into this SA at the newest other one that covers them, or at none.
+    pub(super) fn unlink_policy_from(&mut self, gone: &SaEntry) {
+        if gone.direction != Direction::Outbound {
+            return;
+        }
+        let Some(entry) = gone
+            .policy
+            .and_then(|first| self.policies.values().find(|p| p.slots.contains(&first)))
+        else {
+            return;
+        };
+        for (selector, slot) in entry.spec.selectors.iter().zip(&entry.slots) {
+            if self.writer.reader().link(*slot) != Some(gone.sa) {
+                continue;
+            }
+            let heir = self
+                .sas
+                .values()
+                .filter(|e| e.direction == Direction::Outbound && e.stage == Stage::Installed)
+                .filter(|e| e.policy.is_some_and(|p| entry.slots.contains(&p)))
+                .filter(|e| {
+                    let record = self.writer.reader().sa(e.sa).map(zeroize::Zeroizing::new);
+                    record.is_some_and(|r| contains(&r.selector, selector))
+                })
+                .max_by_key(|e| e.unique);
+            self.writer.link(*slot, heir.map(|e| e.sa));
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! What somebody asks for: an SA or a policy, before it has a place in the table.
+
+use adit_abi::{
+    Action, Address, Direction, Limits, Mode, PolicyName, PolicyRecord, Protocol, SaFlags, SaKey,
+    SaRecord, Selector, Spi,
+};
+use thiserror::Error;
+use zerocopy::FromZeros;
+use zeroize::Zeroizing;
+
+use crate::esp_proposal::EspProposal;
+use crate::secret::Secret;
+
+/// Where an entry comes from: what the file no longer names goes away, what a command put in stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `adit.toml`.
+    File,
+    /// The control socket.
+    Command,
+}
+
+impl Origin {
+    const fn bit(self) -> u64 {
+        match self {
+            Self::File => 1,
+            Self::Command => 0,
+        }
+    }
+
+    /// From the bit in a record's cookie.
+    pub const fn from_cookie(cookie: u64) -> Self {
+        if cookie & 1 == 1 {
+            Self::File
+        } else {
+            Self::Command
+        }
+    }
+}
+
+/// A lifetime as people give it; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Seconds from now.
+    pub seconds: u64,
+    /// Bytes of inner packets.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+}
+
+impl Lifetime {
+    fn limits(&self, now: u64) -> Limits {
+        let expires = match self.seconds {
+            0 => 0,
+            s => now.saturating_add(s.saturating_mul(1_000_000_000)),
+        };
+        Limits {
+            packets: self.packets,
+            bytes: self.bytes,
+            expires,
+        }
+    }
+}
+
+/// UDP encapsulation (RFC 3948), host byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encap {
+    /// Outer source port.
+    pub source: u16,
+    /// Outer destination port.
+    pub destination: u16,
+}
+
+/// An SA to be put in.
+#[derive(Clone, Debug)]
+pub struct SaSpec {
+    /// The index.
+    pub spi: Spi,
+    /// Which way it carries traffic.
+    pub direction: Direction,
+    /// Outer source.
+    pub source: Address,
+    /// Outer destination; with the SPI the key.
+    pub destination: Address,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// Suite and ESN.
+    pub proposal: EspProposal,
+    /// Encryption key, the salt of counter-mode suites at its end.
+    pub enc_key: Secret,
+    /// Integrity key, empty where the suite has none.
+    pub auth_key: Secret,
+    /// UDP encapsulation, if any.
+    pub encap: Option<Encap>,
+    /// Anti-replay window in packets; 0 checks nothing.
+    pub window: u16,
+    /// Reaching it raises an event.
+    pub soft: Lifetime,
+    /// Past it, packets are dropped and the SA goes.
+    pub hard: Lifetime,
+    /// What may travel through it; `local` is the protected side of this gateway.
+    pub selector: Selector,
+    /// The policy it belongs to, by name.
+    pub policy: Option<String>,
+    /// Whether this end sends NAT keepalives.
+    pub keepalive: bool,
+    /// The last sequence number that counts as used; 0 for a fresh SA.
+    pub last_sequence: u64,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Why an SA or a policy cannot be put in, or is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SadbError {
+    /// RFC 4303 §2.1.
+    #[error("SPI {0:?} is reserved: take one above 0x000000ff")]
+    ReservedSpi(Spi),
+    /// The table's key is taken.
+    #[error("there is an SA with SPI {:?} to {} already: delete it first", .0.spi, .0.destination)]
+    KeyInUse(SaKey),
+    /// A key of the wrong length.
+    #[error("{suite} needs {expected} octets of {what} key, {found} were given")]
+    KeyLength {
+        /// The suite's name.
+        suite: String,
+        /// `encryption` (salt included) or `integrity`.
+        what: &'static str,
+        /// Octets needed.
+        expected: usize,
+        /// Octets given.
+        found: usize,
+    },
+    /// A window out of bounds.
+    #[error("the anti-replay window is {found} packets: it is 0 or 64 to {most}, raise `gateway.table.window` for more")]
+    Window {
+        /// Given.
+        found: u16,
+        /// The table's largest.
+        most: u16,
+    },
+    /// Outer addresses that do not fit each other.
+    #[error("the outer addresses {source_address} and {destination} must be two unicast addresses of one family")]
+    OuterAddresses {
+        /// Outer source.
+        source_address: Address,
+        /// Outer destination.
+        destination: Address,
+    },
+    /// Not built yet.
+    #[error("transport mode is not supported yet: use tunnel mode")]
+    Transport,
+    /// A policy that is not there.
+    #[error("there is no policy named {0:?}")]
+    NoPolicy(String),
+    /// A policy that does not seal.
+    #[error("the policy {0:?} is not a PROTECT policy, so no SA can belong to it")]
+    NotProtect(String),
+    /// A name that is taken.
+    #[error("there is a policy named {0:?} already: delete it first")]
+    NameInUse(String),
+    /// A name that cannot be kept.
+    #[error("the name {0:?} must have 1 to {max} bytes, no zero byte", max = PolicyName::MAX)]
+    Name(String),
+    /// A policy that covers nothing.
+    #[error("a policy needs at least one pair of local and remote addresses of one family")]
+    NoSelector,
+    /// An SA that is not there.
+    #[error("there is no SA with SPI {:?} to {}", .0.spi, .0.destination)]
+    NoSa(SaKey),
+    /// No free place.
+    #[error(transparent)]
+    Full(#[from] adit_abi::TableFull),
+}
+
+impl SaSpec {
+    /// The SAD key.
+    pub fn key(&self) -> SaKey {
+        SaKey {
+            spi: self.spi,
+            protocol: Protocol::Esp as u8,
+            destination: self.destination,
+        }
+    }
+
+    /// Checks everything that can be checked without the table.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self, most_window: u16) -> Result<(), SadbError> {
+        //= RFC 4303 §2.1: SPI values 1 to 255 are reserved, 0 is never sent
+        if !self.spi.is_usable() {
+            return Err(SadbError::ReservedSpi(self.spi));
+        }
+        let suite = self.proposal.suite;
+        let length = |what, expected: usize, key: &Secret| {
+            if key.len() == expected {
+                Ok(())
+            } else {
+                Err(SadbError::KeyLength {
+                    suite: suite.to_string(),
+                    what,
+                    expected,
+                    found: key.len(),
+                })
+            }
+        };
+        length("encryption", suite.enc_key_len(), &self.enc_key)?;
+        length("integrity", suite.auth_key_len(), &self.auth_key)?;
+        if self.window != 0 && !(64..=most_window).contains(&self.window) {
+            return Err(SadbError::Window {
+                found: self.window,
+                most: most_window,
+            });
+        }
+        let unicast = |a: &Address| {
+            let ip = std::net::IpAddr::from(*a);
+            !ip.is_unspecified() && !ip.is_multicast()
+        };
+        if self.source.is_v4() != self.destination.is_v4()
+            || !unicast(&self.source)
+            || !unicast(&self.destination)
+        {
+            return Err(SadbError::OuterAddresses {
+                source_address: self.source,
+                destination: self.destination,
+            });
+        }
+        if self.mode == Mode::Transport {
+            return Err(SadbError::Transport);
+        }
+        Ok(())
+    }
+
+    /// The record for the table. `now` is `CLOCK_BOOTTIME` in nanoseconds, `policy` a slot, `unique` the number
+    /// by which people tell SAs apart.
+    pub fn record(&self, now: u64, policy: Option<u32>, unique: u32) -> Zeroizing<SaRecord> {
+        let mut r = Zeroizing::new(SaRecord::new_zeroed());
+        r.spi = self.spi;
+        r.protocol = Protocol::Esp as u8;
+        r.direction = self.direction as u8;
+        r.mode = self.mode as u8;
+        r.suite = self.proposal.suite as u8;
+        r.destination = self.destination;
+        r.source = self.source;
+        let mut flags = SaFlags::default();
+        let mut set = |yes, flag| {
+            if yes {
+                flags = flags.with(flag);
+            }
+        };
+        set(self.proposal.esn, SaFlags::ESN);
+        set(self.encap.is_some(), SaFlags::UDP_ENCAP);
+        set(self.keepalive, SaFlags::KEEPALIVE);
+        r.flags = flags;
+        r.policy = policy.map_or(0, |slot| slot + 1);
+        r.window = self.window;
+        if let Some(encap) = self.encap {
+            r.encap_source = encap.source;
+            r.encap_destination = encap.destination;
+        }
+        fill(&mut r.enc_key, self.enc_key.bytes());
+        fill(&mut r.auth_key, self.auth_key.bytes());
+        r.soft = self.soft.limits(now);
+        r.hard = self.hard.limits(now);
+        r.selector = self.selector;
+        r.cookie = u64::from(unique) << 1 | self.origin.bit();
+        r.installed = now;
+        r
+    }
+}
+
+fn fill(to: &mut [u8], from: &[u8]) {
+    let n = from.len().min(to.len());
+    to[..n].copy_from_slice(&from[..n]);
+}
+
+/// The number by which people tell SAs apart, from the record's cookie.
+pub fn unique_of(record: &SaRecord) -> u32 {
+    (record.cookie >> 1) as u32
+}
+
+/// A policy to be put in: one SPD entry for each selector, all under one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicySpec {
+    /// The name.
+    pub name: String,
+    /// What it covers.
+    pub selectors: Vec<Selector>,
+    /// What happens to that.
+    pub action: Action,
+    /// The lowest number that covers a packet decides.
+    pub priority: u64,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl PolicySpec {
+    /// The name as it is kept in the table.
+    ///
+    /// # Errors
+    /// When it is empty or too long.
+    pub fn kept_name(&self) -> Result<PolicyName, SadbError> {
+        PolicyName::new(&self.name)
+            .filter(|_| !self.name.is_empty())
+            .ok_or_else(|| SadbError::Name(self.name.clone()))
+    }
+
+    /// One record for each selector.
+    pub fn records(&self) -> impl Iterator<Item = PolicyRecord> {
+        self.selectors.iter().map(|selector| {
+            let mut r = PolicyRecord::new(*selector, self.priority, self.action);
+            r.cookie = self.origin.bit();
+            r
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! SAs as people see them: no keys.
+
+use std::sync::atomic::Ordering;
+
+use adit_abi::{SaKey, SaRecord, SaRef};
+use zeroize::Zeroize;
+
+use super::spec::{Origin, unique_of};
+use super::{Sadb, Stage};
+use crate::esp_proposal::EspProposal;
+
+/// What the data plane counted for one SA. Never goes back while the SA lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaCounts {
+    /// Outbound: the last number used. Inbound: the highest one verified.
+    pub sequence: u64,
+    /// Packets sealed or opened.
+    pub packets: u64,
+    /// Bytes of inner packets.
+    pub bytes: u64,
+    /// First use, `CLOCK_BOOTTIME` nanoseconds, 0 for never.
+    pub first_used: u64,
+    /// Last use, the same clock.
+    pub last_used: u64,
+    /// Replays, or older than the window.
+    pub replays: u64,
+    /// Wrong ICVs.
+    pub icv_failures: u64,
+    /// Opened packets outside the selectors.
+    pub selector_mismatches: u64,
+    /// Malformed trailers or inner headers.
+    pub malformed: u64,
+}
+
+/// One SA without its keys.
+#[derive(Clone, Copy, Debug)]
+pub struct SaView {
+    /// Its place.
+    pub sa: SaRef,
+    /// Whether it is in the table yet.
+    pub stage: Stage,
+    /// Its record; keys are zero.
+    pub record: SaRecord,
+    /// The number by which people tell SAs apart.
+    pub unique: u32,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What was counted.
+    pub counts: SaCounts,
+}
+
+impl SaView {
+    /// The SAD key.
+    pub fn key(&self) -> SaKey {
+        self.record.key()
+    }
+
+    /// The slot of its policy.
+    pub fn policy(&self) -> Option<u32> {
+        self.record.policy.checked_sub(1)
+    }
+
+    /// Suite and ESN; [`None`] for a suite that this version does not know.
+    pub fn proposal(&self) -> Option<EspProposal> {
+        let esn = self.record.esn();
+        self.record.suite().map(|suite| EspProposal { suite, esn })
+    }
+}
+
+impl Sadb {
+    /// Every SA, in no order.
+    pub fn sas(&self) -> impl Iterator<Item = SaView> {
+        let waiting = self.pending.values().map(|p| {
+            let mut record = *p.record;
+            record.zeroize();
+            self.view(p.sa, record, Stage::Preparing)
+        });
+        let installed = self.reader().sas().map(|(sa, mut record)| {
+            record.zeroize();
+            self.view(sa, record, Stage::Installed)
+        });
+        waiting.chain(installed)
+    }
+
+    /// One SA by its place.
+    pub fn sa(&self, sa: SaRef) -> Option<SaView> {
+        let mut record = self.reader().sa(sa)?;
+        record.zeroize();
+        Some(self.view(sa, record, Stage::Installed))
+    }
+
+    fn view(&self, sa: SaRef, record: SaRecord, stage: Stage) -> SaView {
+        SaView {
+            sa,
+            stage,
+            record,
+            unique: unique_of(&record),
+            origin: Origin::from_cookie(record.cookie),
+            counts: self.counts(sa),
+        }
+    }
+
+    /// What was counted for an SA; nothing before its state is prepared.
+    pub fn counts(&self, sa: SaRef) -> SaCounts {
+        let state = match self.state.sa(sa.slot) {
+            Some(state) if state.generation() == sa.generation => state,
+            _ => return SaCounts::default(),
+        };
+        let get = |word: &std::sync::atomic::AtomicU64| word.load(Ordering::Relaxed);
+        SaCounts {
+            sequence: get(state.sequence()),
+            packets: get(state.packets()),
+            bytes: get(state.bytes()),
+            first_used: get(state.first_used()),
+            last_used: get(state.last_used()),
+            replays: get(state.replays()),
+            icv_failures: get(state.icv_failures()),
+            selector_mismatches: get(state.selector_mismatches()),
+            malformed: get(state.malformed()),
+        }
+    }
+}
