@@ -3,6 +3,9 @@
 pub mod clock;
 pub mod config;
 pub mod esp_proposal;
+pub mod host;
+pub mod netlink;
+pub mod plane;
 pub mod sadb;
 pub mod secret;
 pub mod selector_syntax;

@@ -29,7 +29,7 @@ use error::Report;
 pub use error::{ConfigError, ConfigErrors};
 
 /// Where the control socket is unless the file says otherwise.
-pub const CONTROL_SOCKET: &str = "/run/adit/control.vici";
+pub const CONTROL_SOCKET: &str = "/run/adit/adit.vici";
 /// Where the data plane finds control unless the file says otherwise.
 pub const DATAPLANE_SOCKET: &str = "/run/adit/dataplane.sock";
 /// Where the steering program is pinned unless the file says otherwise.

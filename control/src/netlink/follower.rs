@@ -1,0 +1,183 @@
+//! The mirror at work: reads everything once, then follows; resolves neighbours when asked to.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use adit_abi::PolicyWriter;
+use tracing::{info, warn};
+
+use super::mirror::{Effect, Mirror, MirrorPort};
+use super::request::Table;
+use super::socket::{Asker, Heard, Listener};
+use super::update::{Link, Update};
+
+/// Not again for the same neighbour within this time.
+const RESOLVE_AGAIN: Duration = Duration::from_millis(500);
+/// Neighbours asked for within [`RESOLVE_AGAIN`] at most: a scan must not fill the kernel's table.
+const RESOLVE_MOST: usize = 256;
+/// Datagrams taken in one go, so that a storm of changes does not stall the loop.
+const DATAGRAMS: usize = 64;
+
+/// Keeps the table like the kernel's.
+pub struct Follower {
+    listener: Listener,
+    asker: Asker,
+    mirror: Mirror,
+    asked: HashMap<(u32, IpAddr), Instant>,
+    reread: bool,
+}
+
+impl Follower {
+    /// Listens, then reads the interfaces and their addresses; routes and neighbours come with
+    /// [`Follower::read_all`], once the ports are known.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn open(table: &mut PolicyWriter) -> io::Result<Self> {
+        let mut this = Self {
+            listener: Listener::open()?,
+            asker: Asker::open()?,
+            mirror: Mirror::new(&[]),
+            asked: HashMap::new(),
+            reread: false,
+        };
+        for which in [Table::Links, Table::Addresses] {
+            for update in this.asker.dump(which)? {
+                this.mirror.apply(table, update);
+            }
+        }
+        Ok(this)
+    }
+
+    /// The socket that becomes readable when something changed.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// For requests of others.
+    pub fn asker(&mut self) -> &mut Asker {
+        &mut self.asker
+    }
+
+    /// What is known.
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// An interface by its name; asks the kernel if it is not known.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn find_link(&mut self, table: &mut PolicyWriter, name: &str) -> io::Result<Option<Link>> {
+        if self.mirror.link(name).is_none() {
+            for update in self.asker.dump(Table::Links)? {
+                self.mirror.apply(table, update);
+            }
+        }
+        Ok(self.mirror.link(name).cloned())
+    }
+
+    /// Adds a port; call [`Follower::read_all`] afterwards.
+    pub fn add_port(&mut self, port: MirrorPort) {
+        self.mirror.add_port(port);
+    }
+
+    /// Reads everything afresh. What stays as it was is not touched.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_all(&mut self, table: &mut PolicyWriter) -> io::Result<Effect> {
+        let mut effect = Effect::default();
+        for which in [Table::Links, Table::Addresses] {
+            for update in self.asker.dump(which)? {
+                effect = effect.and(self.mirror.apply(table, update));
+            }
+        }
+        effect = effect.and(self.read_routes(table)?);
+        for update in self.asker.dump(Table::Neighbours)? {
+            effect = effect.and(self.mirror.apply(table, update));
+        }
+        self.reread = false;
+        self.finish(table, effect);
+        Ok(effect)
+    }
+
+    fn read_routes(&mut self, table: &mut PolicyWriter) -> io::Result<Effect> {
+        let routes = self.asker.dump(Table::Routes)?;
+        Ok(self.mirror.reread_routes(table, routes))
+    }
+
+    /// Writes everything into a table that has no routes and neighbours yet.
+    pub fn replay(&mut self, table: &mut PolicyWriter) {
+        let effect = self.mirror.replay(table);
+        self.finish(table, effect);
+    }
+
+    /// Takes in what changed; returns the effect, and whether more waits.
+    ///
+    /// # Errors
+    /// When a socket fails.
+    pub fn follow(&mut self, table: &mut PolicyWriter) -> io::Result<(Effect, bool)> {
+        let mut effect = Effect::default();
+        let mut more = true;
+        for _ in 0..DATAGRAMS {
+            match self.listener.hear()? {
+                Heard::Messages(messages) => {
+                    for update in messages.iter().filter_map(Update::read) {
+                        effect = effect.and(self.mirror.apply(table, update));
+                    }
+                }
+                Heard::Nothing => {
+                    more = false;
+                    break;
+                }
+                Heard::Overrun => {
+                    info!("the kernel's changes came too fast: reading everything afresh");
+                    effect = effect.and(self.read_all(table)?);
+                    self.reread = false;
+                }
+            }
+        }
+        self.reread |= effect.reread;
+        if self.reread && !more {
+            self.reread = false;
+            effect = effect.and(self.read_routes(table)?);
+        }
+        self.finish(table, effect);
+        Ok((effect, more))
+    }
+
+    fn finish(&self, table: &mut PolicyWriter, effect: Effect) {
+        if effect.refused > 0 {
+            warn!(
+                refused = effect.refused,
+                "the tables are full: raise `gateway.table.routes` or `gateway.table.neighbours`"
+            );
+        }
+        if effect.forwarding {
+            table.forwarding_changed();
+        }
+    }
+
+    /// Has the kernel resolve a neighbour of an interface, if it was not asked to just now.
+    pub fn resolve(&mut self, ifindex: u32, address: IpAddr, now: Instant) {
+        if self.asked.len() >= RESOLVE_MOST {
+            self.asked.retain(|_, t| now.duration_since(*t) < RESOLVE_AGAIN);
+        }
+        let key = (ifindex, address);
+        let recently = self
+            .asked
+            .get(&key)
+            .is_some_and(|t| now.duration_since(*t) < RESOLVE_AGAIN);
+        if recently || self.asked.len() >= RESOLVE_MOST {
+            return;
+        }
+        self.asked.insert(key, now);
+        if let Err(e) = self.asker.resolve(ifindex, address) {
+            tracing::debug!(%address, "the kernel does not resolve: {e}");
+        }
+    }
+}

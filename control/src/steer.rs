@@ -1,0 +1,201 @@
+//! Which frames the kernel gets and which the data plane: the steering program, its ports and its own addresses.
+//!
+//! Everything is pinned and outlives this process. Only [`Steer::open`] lets the kernel have everything again.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use adit_abi::{Action, Address, Selector, Side};
+use adit_bpf::{AttachMode, Reason, Steering, SteeringError};
+use tracing::{info, warn};
+
+use crate::sadb::PolicySpec;
+
+/// Own addresses, each with whether clear packets to it are a matter of policy.
+pub type OwnAddresses = BTreeMap<IpAddr, bool>;
+
+/// Own addresses under these policies: one on the local side of a PROTECT policy is protected.
+pub fn own_addresses<'a>(
+    own: impl IntoIterator<Item = IpAddr>,
+    policies: impl Iterator<Item = &'a PolicySpec> + Clone,
+) -> OwnAddresses {
+    let on_local_side = |s: &Selector, a: Address| s.local_first <= a && a <= s.local_last;
+    own.into_iter()
+        .map(|ip| {
+            let address = Address::from(ip);
+            let protected = policies
+                .clone()
+                .filter(|p| p.action == Action::Protect)
+                .any(|p| p.selectors.iter().any(|s| on_local_side(s, address)));
+            (ip, protected)
+        })
+        .collect()
+}
+
+/// How the program runs on a port.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// The interface.
+    pub ifindex: u32,
+    /// In the driver or not, and why not.
+    pub mode: AttachMode,
+}
+
+/// The steering program in use.
+pub struct Steer {
+    steering: Option<Steering>,
+    pins: PathBuf,
+    own: OwnAddresses,
+    attached: Vec<Attached>,
+}
+
+impl Steer {
+    /// Loads the program, or takes over what an earlier control pinned.
+    ///
+    /// # Errors
+    /// What the loader says.
+    pub fn load(pins: &Path) -> Result<Self, SteeringError> {
+        let steering = Steering::load(pins)?;
+        let own = steering.own()?.into_iter().collect();
+        Ok(Self {
+            steering: Some(steering),
+            pins: pins.to_owned(),
+            own,
+            attached: Vec::new(),
+        })
+    }
+
+    /// Makes the program's own addresses these. An address that becomes protected does so before one is let go.
+    pub fn set_own_addresses(&mut self, wanted: OwnAddresses) {
+        let Some(steering) = &mut self.steering else {
+            return;
+        };
+        let mut done = true;
+        for (ip, protected) in &wanted {
+            if self.own.get(ip) != Some(protected)
+                && let Err(e) = steering.set_own(*ip, *protected)
+            {
+                warn!("{e}");
+                done = false;
+            }
+        }
+        for ip in self.own.keys().filter(|ip| !wanted.contains_key(*ip)) {
+            if let Err(e) = steering.remove_own(*ip) {
+                warn!("{e}");
+                done = false;
+            }
+        }
+        if done {
+            self.own = wanted;
+        }
+    }
+
+    /// Attaches a port. Frames for the data plane are dropped until a socket is there.
+    ///
+    /// # Errors
+    /// What the kernel says to both modes.
+    pub fn attach(&mut self, ifindex: u32, side: Side) -> Result<(), SteeringError> {
+        let Some(steering) = &mut self.steering else {
+            return Ok(());
+        };
+        let side = match side {
+            Side::Outside => adit_bpf::Side::Outside,
+            Side::Inside | Side::Host => adit_bpf::Side::Inside,
+        };
+        let mode = steering.attach(ifindex, side)?;
+        self.attached.retain(|a| a.ifindex != ifindex);
+        self.attached.push(Attached { ifindex, mode });
+        Ok(())
+    }
+
+    /// Lets go of ports that are no longer configured: interfaces that an earlier control steered.
+    ///
+    /// # Errors
+    /// A refusal of the kernel.
+    pub fn keep_only(&mut self, wanted: &[u32]) -> Result<(), SteeringError> {
+        let Some(steering) = &mut self.steering else {
+            return Ok(());
+        };
+        for port in steering.ports()? {
+            if !wanted.contains(&port.ifindex) {
+                info!(ifindex = port.ifindex, "no port any more: its steering ends");
+                steering.detach(port.ifindex)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands what is redirected on a port and queue to a socket.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_socket(
+        &mut self,
+        ifindex: u32,
+        queue: u16,
+        socket: BorrowedFd<'_>,
+    ) -> Result<(), SteeringError> {
+        match &mut self.steering {
+            Some(steering) => steering.set_socket(ifindex, queue.into(), socket),
+            None => Err(SteeringError::NotAttached(ifindex)),
+        }
+    }
+
+    /// How the program runs on a port.
+    pub fn mode(&self, ifindex: u32) -> Option<&AttachMode> {
+        let port = self.attached.iter().find(|a| a.ifindex == ifindex)?;
+        Some(&port.mode)
+    }
+
+    /// What the program did with a port's frames.
+    pub fn counters(&self, ifindex: u32) -> Vec<(Reason, u64)> {
+        self.steering
+            .as_ref()
+            .and_then(|s| s.counters(ifindex).ok())
+            .unwrap_or_default()
+    }
+
+    /// Whether the kernel was given everything.
+    pub fn is_open(&self) -> bool {
+        self.steering.is_none()
+    }
+
+    /// Detaches from every port and unpins everything: from here on the kernel gets all frames.
+    ///
+    /// # Errors
+    /// What removing the pins says.
+    pub fn open(&mut self) -> std::io::Result<()> {
+        self.steering = None;
+        self.attached.clear();
+        Steering::unpin_all(&self.pins)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sadb::Origin;
+    use crate::selector_syntax::{SelectorSide, pairs};
+
+    #[test]
+    fn an_own_address_is_protected_under_a_protect_policy_only() {
+        let side = |s: &str| [SelectorSide::parse(s).unwrap()];
+        let policy = |name: &str, local: &str, action| PolicySpec {
+            name: name.into(),
+            selectors: pairs(&side(local), &side("10.9.0.0/16")).unwrap(),
+            action,
+            priority: 1,
+            origin: Origin::File,
+        };
+        let policies = [
+            policy("a", "10.1.0.0/24", Action::Protect),
+            policy("b", "192.0.2.0/24", Action::Bypass),
+        ];
+        let ip = |s: &str| s.parse::<IpAddr>().unwrap();
+        let own = own_addresses([ip("10.1.0.1"), ip("192.0.2.1")], policies.iter());
+        assert_eq!(own[&ip("10.1.0.1")], true);
+        assert_eq!(own[&ip("192.0.2.1")], false);
+    }
+}
