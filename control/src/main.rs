@@ -1,2 +1,50 @@
-//! `adit-control`.
-fn main() {}
+//! `adit-control`: everything of the gateway that touches the world, packets excepted.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use adit_control::{config, daemon};
+use clap::Parser;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use tracing::{error, warn};
+use tracing_subscriber::EnvFilter;
+
+/// The control process of the adit IPsec gateway.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Configuration file
+    #[arg(long, default_value = "/etc/adit/adit.toml")]
+    config: PathBuf,
+    /// What to log, as `info` or `adit_control::plane=debug`
+    #[arg(long, default_value = "info")]
+    log: String,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    // SA keys live here: no core dumps, no debugger of another user.
+    if let Err(e) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        warn!("core dumps cannot be forbidden: {e}");
+    }
+    let config = match config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(2);
+        }
+    };
+    match daemon::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            error!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}

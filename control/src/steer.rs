@@ -92,6 +92,15 @@ impl Steer {
         }
     }
 
+    /// Adds what is protected now to what is wanted: an earlier control may have had a reason.
+    pub fn keep_protected(&self, wanted: &mut OwnAddresses) {
+        for (ip, protected) in &self.own {
+            if let (true, Some(w)) = (*protected, wanted.get_mut(ip)) {
+                *w = true;
+            }
+        }
+    }
+
     /// Attaches a port. Frames for the data plane are dropped until a socket is there.
     ///
     /// # Errors

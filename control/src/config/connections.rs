@@ -12,7 +12,7 @@ use super::raw::{RawChild, RawConnection, RawManual};
 use super::secrets::KeyPair;
 use super::values::Section;
 use crate::esp_proposal::EspProposal;
-use crate::sadb::{Encap, Lifetime, Origin, PolicySpec, SaSpec};
+use crate::sadb::{DontFragment, Encap, Lifetime, Origin, PolicySpec, SaSpec};
 use crate::secret::Secret;
 use crate::selector_syntax::SelectorSide;
 
@@ -145,6 +145,8 @@ fn check_child(
         selector,
         policy: Some(policy.clone()),
         keepalive: false,
+        dscp: None,
+        df: DontFragment::Copy,
         last_sequence: 0,
         origin: Origin::File,
     };

@@ -69,8 +69,9 @@ pub struct ProtectedRoutes {
 }
 
 impl ProtectedRoutes {
-    /// Makes the kernel's routes those that are wanted; `tun` is the TUN device, if it is there.
-    pub fn sync(&mut self, asker: &mut Asker, wanted: &Wanted, tun: Option<u32>) {
+    /// Makes the kernel's routes those that are wanted; `tun` is the TUN device, if it is there. Without `remove`,
+    /// what is not wanted stays.
+    pub fn sync(&mut self, asker: &mut Asker, wanted: &Wanted, tun: Option<u32>, remove: bool) {
         if !self.rules && !wanted.is_empty() {
             self.rules = true;
             report("the rule for protected prefixes", asker.add_rules());
@@ -95,7 +96,7 @@ impl ProtectedRoutes {
         let gone: Vec<_> = self
             .installed
             .keys()
-            .filter(|p| !wanted.contains_key(p))
+            .filter(|p| remove && !wanted.contains_key(p))
             .copied()
             .collect();
         for prefix in gone {
@@ -106,6 +107,11 @@ impl ProtectedRoutes {
             let nowhere = asker.remove_route(prefix, BLACKHOLE_METRIC, Target::Blackhole);
             report("removing a blackhole route", nowhere);
         }
+    }
+
+    /// Whether one of the routes covers an address.
+    pub fn covers(&self, address: Address) -> bool {
+        self.installed.keys().any(|p| p.contains(address))
     }
 
     /// Takes in what an earlier control left in the kernel, so that what is not wanted any more goes.
@@ -121,7 +127,7 @@ impl ProtectedRoutes {
 
     /// Takes everything away.
     pub fn clear(&mut self, asker: &mut Asker) {
-        self.sync(asker, &Wanted::new(), None);
+        self.sync(asker, &Wanted::new(), None, true);
         report("removing the rule for protected prefixes", asker.remove_rules());
         self.rules = false;
     }

@@ -44,11 +44,7 @@ impl Follower {
             asked: HashMap::new(),
             reread: false,
         };
-        for which in [Table::Links, Table::Addresses] {
-            for update in this.asker.dump(which)? {
-                this.mirror.apply(table, update);
-            }
-        }
+        this.read_links(table)?;
         Ok(this)
     }
 
@@ -80,9 +76,29 @@ impl Follower {
         Ok(self.mirror.link(name).cloned())
     }
 
-    /// Adds a port; call [`Follower::read_all`] afterwards.
-    pub fn add_port(&mut self, port: MirrorPort) {
-        self.mirror.add_port(port);
+    /// Adds a port, or gives one another interface; call [`Follower::read_all`] afterwards.
+    pub fn set_port(&mut self, port: MirrorPort) {
+        self.mirror.set_port(port);
+    }
+
+    /// The interface of a port.
+    pub fn port_ifindex(&self, number: u8) -> Option<u32> {
+        self.mirror.port_ifindex(number)
+    }
+
+    /// Reads the interfaces and their addresses afresh.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_links(&mut self, table: &mut PolicyWriter) -> io::Result<Effect> {
+        let mut effect = Effect::default();
+        for which in [Table::Links, Table::Addresses] {
+            for update in self.asker.dump(which)? {
+                effect = effect.and(self.mirror.apply(table, update));
+            }
+        }
+        self.finish(table, effect);
+        Ok(effect)
     }
 
     /// Reads everything afresh. What stays as it was is not touched.
@@ -90,12 +106,7 @@ impl Follower {
     /// # Errors
     /// What the kernel says.
     pub fn read_all(&mut self, table: &mut PolicyWriter) -> io::Result<Effect> {
-        let mut effect = Effect::default();
-        for which in [Table::Links, Table::Addresses] {
-            for update in self.asker.dump(which)? {
-                effect = effect.and(self.mirror.apply(table, update));
-            }
-        }
+        let mut effect = self.read_links(table)?;
         effect = effect.and(self.read_routes(table)?);
         for update in self.asker.dump(Table::Neighbours)? {
             effect = effect.and(self.mirror.apply(table, update));

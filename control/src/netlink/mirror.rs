@@ -38,6 +38,8 @@ pub struct Effect {
     pub forwarding: bool,
     /// This host's own addresses are others now.
     pub own_addresses: bool,
+    /// An interface came or went.
+    pub links: bool,
     /// The kernel may have dropped routes without saying so: they should be read afresh.
     pub reread: bool,
     /// Entries that found no room.
@@ -50,6 +52,7 @@ impl Effect {
         Self {
             forwarding: self.forwarding | other.forwarding,
             own_addresses: self.own_addresses | other.own_addresses,
+            links: self.links | other.links,
             reread: self.reread | other.reread,
             refused: self.refused + other.refused,
         }
@@ -70,9 +73,16 @@ impl Mirror {
         self.links.values().find(|l| l.name == name)
     }
 
-    /// Adds a port. Its routes and neighbours come with the next [`Mirror::replay`].
-    pub fn add_port(&mut self, port: MirrorPort) {
+    /// Adds a port, or gives one another interface. Its routes and neighbours come when they are read afresh.
+    pub fn set_port(&mut self, port: MirrorPort) {
+        self.ports.retain(|p| p.number != port.number);
         self.ports.push(port);
+    }
+
+    /// The interface of a port.
+    pub fn port_ifindex(&self, number: u8) -> Option<u32> {
+        let port = self.ports.iter().find(|p| p.number == number)?;
+        Some(port.ifindex)
     }
 
     /// The addresses of this host, those of the loopback interface left out.
@@ -91,7 +101,8 @@ impl Mirror {
             Update::Link(link) => {
                 let before = self.links.insert(link.ifindex, link.clone());
                 // IPv4 routes of an interface that goes down vanish without a word.
-                effect.reread = before.is_none_or(|b| b.up != link.up);
+                effect.reread = before.as_ref().is_none_or(|b| b.up != link.up);
+                effect.links = before.is_none_or(|b| b.up != link.up || b.name != link.name);
                 effect.forwarding = self.write_ports(table);
             }
             Update::LinkGone(ifindex) => {
@@ -100,6 +111,7 @@ impl Mirror {
                 let neighbours = self.neighbours.remove_interface(table, ifindex);
                 effect.forwarding = self.write_ports(table) | neighbours;
                 effect.own_addresses = true;
+                effect.links = true;
                 effect.reread = true;
             }
             Update::Address(a) => {

@@ -102,11 +102,7 @@ impl Sadb {
         }
         for (key, entry) in sas {
             self.next_unique = self.next_unique.max(entry.unique.saturating_add(1));
-            self.by_slot.insert(entry.sa.slot, key);
-            if entry.expires != 0 {
-                self.expiries.insert((entry.expires, key));
-            }
-            self.sas.insert(key, entry);
+            self.remember(key, entry);
         }
     }
 

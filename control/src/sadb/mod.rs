@@ -18,13 +18,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use adit_abi::message::{MAX_PREPARE, Prepare, ToDataplane};
 use adit_abi::{
-    Capacity, Direction, PolicyReader, PolicyWriter, RegionError, SaKey, SaRecord, SaRef,
+    Address, Capacity, Direction, PolicyReader, PolicyWriter, RegionError, SaKey, SaRecord, SaRef,
     StateRegion,
 };
 use zeroize::Zeroizing;
 
 pub use policies::PolicyEntry;
-pub use spec::{Encap, Lifetime, Origin, PolicySpec, SaSpec, SadbError};
+pub use spec::{DontFragment, Encap, Lifetime, Origin, PolicySpec, SaSpec, SadbError};
 pub use view::{SaCounts, SaView};
 
 /// Where an SA is on its way into the table.
@@ -75,6 +75,10 @@ pub struct Sadb {
     policies: BTreeMap<String, PolicyEntry>,
     sas: HashMap<SaKey, SaEntry>,
     by_slot: HashMap<u32, SaKey>,
+    /// SAs by the first slot of their policy, the oldest first.
+    by_policy: HashMap<u32, BTreeSet<(u32, SaKey)>>,
+    /// Outer destinations of outbound SAs, and of how many.
+    far_ends: BTreeMap<Address, u32>,
     pending: HashMap<u64, Pending>,
     expiries: BTreeSet<(u64, SaKey)>,
     outbox: VecDeque<ToDataplane>,
@@ -102,6 +106,8 @@ impl Sadb {
             policies: BTreeMap::new(),
             sas: HashMap::new(),
             by_slot: HashMap::new(),
+            by_policy: HashMap::new(),
+            far_ends: BTreeMap::new(),
             pending: HashMap::new(),
             expiries: BTreeSet::new(),
             outbox: VecDeque::new(),
@@ -183,11 +189,7 @@ impl Sadb {
             expires: record.hard.expires,
             policy: record.policy.checked_sub(1),
         };
-        self.sas.insert(key, entry);
-        self.by_slot.insert(sa.slot, key);
-        if entry.expires != 0 {
-            self.expiries.insert((entry.expires, key));
-        }
+        self.remember(key, entry);
         let pending = Pending { sa, record };
         if !self.plane_up {
             self.publish(&pending)?;
@@ -223,10 +225,41 @@ impl Sadb {
         Ok(())
     }
 
+    fn remember(&mut self, key: SaKey, entry: SaEntry) {
+        self.sas.insert(key, entry);
+        self.by_slot.insert(entry.sa.slot, key);
+        if entry.expires != 0 {
+            self.expiries.insert((entry.expires, key));
+        }
+        if let Some(policy) = entry.policy {
+            let theirs = self.by_policy.entry(policy).or_default();
+            theirs.insert((entry.unique, key));
+        }
+        if entry.direction == Direction::Outbound {
+            *self.far_ends.entry(key.destination).or_default() += 1;
+        }
+    }
+
     fn forget(&mut self, key: &SaKey) -> Option<SaEntry> {
         let entry = self.sas.remove(key)?;
         self.by_slot.remove(&entry.sa.slot);
         self.expiries.remove(&(entry.expires, *key));
+        if let Some(policy) = entry.policy
+            && let Some(theirs) = self.by_policy.get_mut(&policy)
+        {
+            theirs.remove(&(entry.unique, *key));
+            if theirs.is_empty() {
+                self.by_policy.remove(&policy);
+            }
+        }
+        if entry.direction == Direction::Outbound
+            && let Some(n) = self.far_ends.get_mut(&key.destination)
+        {
+            *n -= 1;
+            if *n == 0 {
+                self.far_ends.remove(&key.destination);
+            }
+        }
         Some(entry)
     }
 

@@ -1,6 +1,7 @@
 //! The SPD, and which SA a PROTECT entry seals into.
 
-use adit_abi::{Action, Direction, SaRecord, SaRef, Selector};
+use adit_abi::{Action, Direction, SaKey, SaRecord, SaRef, Selector};
+use zeroize::Zeroizing;
 
 use super::{PolicySpec, SaEntry, Sadb, SadbError, Stage};
 
@@ -42,6 +43,13 @@ impl Sadb {
     pub fn policy_name(&self, slot: u32) -> Option<String> {
         let name = self.reader().policy_name(slot)?;
         Some(name.as_str().to_owned())
+    }
+
+    /// The policy that has this slot.
+    pub fn policy_in(&self, slot: u32) -> Option<&PolicyEntry> {
+        self.policies
+            .get(self.reader().policy_name(slot)?.as_str())
+            .filter(|p| p.slots.contains(&slot))
     }
 
     /// Checks a policy against the table without putting it in.
@@ -96,11 +104,12 @@ impl Sadb {
         for slot in &entry.slots {
             self.writer.link(*slot, None);
         }
-        let theirs: Vec<_> = self
-            .sas
+        let theirs: Vec<_> = entry
+            .slots
             .iter()
-            .filter(|(_, sa)| sa.policy.is_some_and(|p| entry.slots.contains(&p)))
-            .map(|(key, _)| *key)
+            .filter_map(|slot| self.by_policy.get(slot))
+            .flatten()
+            .map(|(_, key)| *key)
             .collect();
         for key in theirs {
             let _ = self.remove_sa(&key);
@@ -109,6 +118,37 @@ impl Sadb {
             self.writer.remove_policy(*slot);
         }
         Ok(entry.spec)
+    }
+
+    /// Makes a PROTECT policy seal into an outbound SA that is in the table, for every selector that it covers.
+    ///
+    /// # Errors
+    /// When one of the two is not there, or they do not fit.
+    pub fn link_by_key(&mut self, name: &str, key: &SaKey) -> Result<(), SadbError> {
+        let entry = self.sas.get(key).ok_or(SadbError::NoSa(*key))?;
+        let record = self.writer.reader().sa(entry.sa).map(Zeroizing::new);
+        let record = record
+            .filter(|r| r.direction() == Some(Direction::Outbound))
+            .ok_or(SadbError::NotOutbound(*key))?;
+        let policy = self
+            .policies
+            .get(name)
+            .ok_or_else(|| SadbError::NoPolicy(name.to_owned()))?;
+        if policy.spec.action != Action::Protect {
+            return Err(SadbError::NotProtect(name.to_owned()));
+        }
+        let mut covered = false;
+        for (selector, slot) in policy.spec.selectors.iter().zip(&policy.slots) {
+            if contains(&record.selector, selector) {
+                self.writer.link(*slot, Some(entry.sa));
+                covered = true;
+            }
+        }
+        if covered {
+            Ok(())
+        } else {
+            Err(SadbError::NotCovered(name.to_owned()))
+        }
     }
 
     /// The slot under which an SA of this policy and selector is filed.
@@ -144,7 +184,7 @@ impl Sadb {
         let Some(first) = record.policy.checked_sub(1) else {
             return;
         };
-        let Some(entry) = self.policies.values().find(|p| p.slots.contains(&first)) else {
+        let Some(entry) = self.policy_in(first) else {
             return;
         };
         for (selector, slot) in entry.spec.selectors.iter().zip(&entry.slots) {
@@ -159,23 +199,22 @@ impl Sadb {
         if gone.direction != Direction::Outbound {
             return;
         }
-        let Some(entry) = gone
-            .policy
-            .and_then(|first| self.policies.values().find(|p| p.slots.contains(&first)))
-        else {
+        let Some(entry) = gone.policy.and_then(|first| self.policy_in(first)) else {
             return;
         };
         for (selector, slot) in entry.spec.selectors.iter().zip(&entry.slots) {
             if self.writer.reader().link(*slot) != Some(gone.sa) {
                 continue;
             }
-            let heir = self
-                .sas
-                .values()
+            let heir = entry
+                .slots
+                .iter()
+                .filter_map(|slot| self.by_policy.get(slot))
+                .flatten()
+                .filter_map(|(_, key)| self.sas.get(key))
                 .filter(|e| e.direction == Direction::Outbound && e.stage == Stage::Installed)
-                .filter(|e| e.policy.is_some_and(|p| entry.slots.contains(&p)))
                 .filter(|e| {
-                    let record = self.writer.reader().sa(e.sa).map(zeroize::Zeroizing::new);
+                    let record = self.writer.reader().sa(e.sa).map(Zeroizing::new);
                     record.is_some_and(|r| contains(&r.selector, selector))
                 })
                 .max_by_key(|e| e.unique);

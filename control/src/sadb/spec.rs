@@ -72,6 +72,18 @@ pub struct Encap {
     pub destination: u16,
 }
 
+/// The DF bit of an outer IPv4 header (RFC 4301 §8.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DontFragment {
+    /// As the inner packet has it.
+    #[default]
+    Copy,
+    /// Always set.
+    Set,
+    /// Never set.
+    Clear,
+}
+
 /// An SA to be put in.
 #[derive(Clone, Debug)]
 pub struct SaSpec {
@@ -105,6 +117,10 @@ pub struct SaSpec {
     pub policy: Option<String>,
     /// Whether this end sends NAT keepalives.
     pub keepalive: bool,
+    /// DSCP of the outer header; [`None`] copies the inner one's.
+    pub dscp: Option<u8>,
+    /// The outer DF bit.
+    pub df: DontFragment,
     /// The last sequence number that counts as used; 0 for a fresh SA.
     pub last_sequence: u64,
     /// Where it comes from.
@@ -157,6 +173,12 @@ pub enum SadbError {
     /// A policy that does not seal.
     #[error("the policy {0:?} is not a PROTECT policy, so no SA can belong to it")]
     NotProtect(String),
+    /// An SA that cannot be sealed into.
+    #[error("the SA with SPI {:?} to {} is not an outbound one in the table", .0.spi, .0.destination)]
+    NotOutbound(SaKey),
+    /// An SA and a policy that have nothing to do with each other.
+    #[error("the SA's selectors cover none of those of the policy {0:?}")]
+    NotCovered(String),
     /// A name that is taken.
     #[error("there is a policy named {0:?} already: delete it first")]
     NameInUse(String),
@@ -253,9 +275,13 @@ impl SaSpec {
         set(self.proposal.esn, SaFlags::ESN);
         set(self.encap.is_some(), SaFlags::UDP_ENCAP);
         set(self.keepalive, SaFlags::KEEPALIVE);
+        set(self.df == DontFragment::Set, SaFlags::DF_SET);
+        set(self.df == DontFragment::Clear, SaFlags::DF_CLEAR);
+        set(self.dscp.is_some(), SaFlags::DSCP_SET);
         r.flags = flags;
         r.policy = policy.map_or(0, |slot| slot + 1);
         r.window = self.window;
+        r.dscp = self.dscp.unwrap_or(0);
         if let Some(encap) = self.encap {
             r.encap_source = encap.source;
             r.encap_destination = encap.destination;

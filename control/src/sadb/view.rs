@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use adit_abi::{SaKey, SaRecord, SaRef};
+use adit_abi::{Address, SaKey, SaRecord, SaRef};
 use zeroize::Zeroize;
 
 use super::spec::{Origin, unique_of};
@@ -70,16 +70,37 @@ impl SaView {
 impl Sadb {
     /// Every SA, in no order.
     pub fn sas(&self) -> impl Iterator<Item = SaView> {
-        let waiting = self.pending.values().map(|p| {
-            let mut record = *p.record;
-            record.zeroize();
-            self.view(p.sa, record, Stage::Preparing)
-        });
         let installed = self.reader().sas().map(|(sa, mut record)| {
             record.zeroize();
             self.view(sa, record, Stage::Installed)
         });
-        waiting.chain(installed)
+        self.preparing().chain(installed)
+    }
+
+    /// The outer destinations of outbound SAs, each once.
+    pub fn far_ends(&self) -> impl Iterator<Item = Address> {
+        self.far_ends.keys().copied()
+    }
+
+    /// The SA that lies in a slot.
+    pub fn sa_in_slot(&self, slot: u32) -> Option<SaView> {
+        let generation = self.reader().sa_generation(slot)?;
+        self.sa(SaRef { slot, generation })
+    }
+
+    /// SAs that the data plane still prepares.
+    pub fn preparing(&self) -> impl Iterator<Item = SaView> {
+        self.pending.values().map(|p| {
+            let mut record = *p.record;
+            record.zeroize();
+            self.view(p.sa, record, Stage::Preparing)
+        })
+    }
+
+    /// The SAs of a policy, by the first of its slots; the oldest first.
+    pub fn sas_of_policy(&self, slot: u32) -> impl Iterator<Item = SaView> {
+        let theirs = self.by_policy.get(&slot).into_iter().flatten();
+        theirs.filter_map(|(_, key)| self.sa(self.sas.get(key)?.sa))
     }
 
     /// One SA by its place.

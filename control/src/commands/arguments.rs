@@ -1,0 +1,125 @@
+//! Reading a command's arguments: every key once, every key known.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use adit_abi::{Address, SaKey, Spi};
+use adit_vici::{Element, Message};
+
+use crate::selector_syntax::SelectorSide;
+
+/// The arguments of a command whose keys are all known.
+pub(super) struct Arguments<'a> {
+    message: &'a Message,
+}
+
+impl<'a> Arguments<'a> {
+    /// Refuses what is not in the list of keys, and what is there twice.
+    pub fn check(message: &'a Message, known: &[&str]) -> Result<Self, String> {
+        let mut seen = Vec::new();
+        for (key, _) in message.elements() {
+            if !known.contains(&key) {
+                return Err(format!("unknown key {key:?}: the keys are {}", known.join(", ")));
+            }
+            if seen.contains(&key) {
+                return Err(format!("the key {key:?} is there twice"));
+            }
+            seen.push(key);
+        }
+        Ok(Self { message })
+    }
+
+    /// Octets.
+    pub fn bytes(&self, key: &str) -> Result<Option<&'a [u8]>, String> {
+        match self.message.element(key) {
+            None => Ok(None),
+            Some(Element::Value(_)) => Ok(self.message.bytes(key)),
+            Some(_) => Err(format!("{key} must be a value")),
+        }
+    }
+
+    /// Text.
+    pub fn text(&self, key: &str) -> Result<Option<&'a str>, String> {
+        self.bytes(key)?
+            .map(|b| std::str::from_utf8(b).map_err(|_| format!("{key} must be text")))
+            .transpose()
+    }
+
+    /// Text that must be there.
+    pub fn needed(&self, key: &str) -> Result<&'a str, String> {
+        self.text(key)?.ok_or_else(|| format!("{key} is missing"))
+    }
+
+    /// A number, decimal or hexadecimal after `0x`.
+    pub fn number<T: TryFrom<u64>>(&self, key: &str) -> Result<Option<T>, String> {
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16).ok(),
+            None => text.parse().ok(),
+        };
+        number
+            .and_then(|n| T::try_from(n).ok())
+            .map(Some)
+            .ok_or_else(|| format!("{key} is {text:?}, expected a number that fits"))
+    }
+
+    /// `yes` or `no`, `no` where it is left out.
+    pub fn flag(&self, key: &str) -> Result<bool, String> {
+        match self.text(key)? {
+            None | Some("no") => Ok(false),
+            Some("yes") => Ok(true),
+            Some(other) => Err(format!("{key} is {other:?}, expected yes or no")),
+        }
+    }
+
+    /// One word of a list.
+    pub fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, String> {
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
+        match words.iter().find(|(w, _)| *w == text) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => {
+                let names: Vec<_> = words.iter().map(|(w, _)| *w).collect();
+                Err(format!("{key} is {text:?}, expected {}", names.join(" or ")))
+            }
+        }
+    }
+
+    /// An address that must be there.
+    pub fn address(&self, key: &str) -> Result<Address, String> {
+        let text = self.needed(key)?;
+        IpAddr::from_str(text)
+            .map(Address::from)
+            .map_err(|_| format!("{key} is {text:?}, expected an IPv4 or IPv6 address"))
+    }
+
+    /// An SPI that must be there.
+    pub fn spi(&self) -> Result<Spi, String> {
+        let spi = self.number("spi")?.ok_or("spi is missing")?;
+        Ok(Spi(spi))
+    }
+
+    /// `spi` and `dst`.
+    pub fn sa_key(&self) -> Result<SaKey, String> {
+        Ok(SaKey::esp(self.spi()?, self.address("dst")?))
+    }
+
+    /// A list of selector sides that must be there.
+    pub fn sides(&self, key: &str) -> Result<Vec<SelectorSide>, String> {
+        let Some(element) = self.message.element(key) else {
+            return Err(format!("{key} is missing"));
+        };
+        let items = match element {
+            Element::List(items) if !items.is_empty() => items,
+            _ => return Err(format!("{key} must be a list with at least one item")),
+        };
+        let side = |text: Option<&str>| {
+            let text = text.ok_or_else(|| format!("{key} must be text"))?;
+            SelectorSide::parse(text).map_err(|e| format!("{key}: {text:?} found, expected {e}"))
+        };
+        items.iter().map(|item| side(item.as_str())).collect()
+    }
+}

@@ -1,0 +1,45 @@
+//! What the commands of the control socket mean; `docs/control-socket.md` describes them for their users.
+
+mod arguments;
+mod list;
+mod policy;
+mod sa;
+mod statistics;
+mod status;
+
+use crate::gateway::Gateway;
+use crate::vici::replies::{self, Version};
+use crate::vici::{Answer, Commands, Reply, Request, failure, success};
+
+/// Events that clients may register for.
+const EVENTS: [&str; 3] = ["list-sa", "list-policy", "adit-event"];
+
+impl Commands for Gateway {
+    fn handle(&mut self, request: Request<'_>, reply: &mut Reply<'_>) -> Answer {
+        let message = request.message;
+        let done = |result: Result<(), String>| {
+            Answer::Done(match result {
+                Ok(()) => success(),
+                Err(reason) => failure(reason),
+            })
+        };
+        match request.name {
+            "version" => Answer::Done(replies::version(&Version::here())),
+            "stats" => Answer::Done(self.stats()),
+            "list-sas" => self.list_sas(message, request.cursor, reply),
+            "list-policies" => self.list_policies(message, request.cursor, reply),
+            "sa-add" => self.sa_add(message, reply),
+            "sa-delete" => done(self.sa_delete(message)),
+            "policy-add" => done(self.policy_add(message)),
+            "policy-delete" => done(self.policy_delete(message)),
+            "adit-status" => Answer::Done(self.status()),
+            "adit-stats" => Answer::Done(self.statistics()),
+            "adit-open" => done(self.open().map_err(|e| e.to_string())),
+            _ => Answer::Unknown,
+        }
+    }
+
+    fn knows_event(&self, event: &str) -> bool {
+        EVENTS.contains(&event)
+    }
+}

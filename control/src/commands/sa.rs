@@ -1,0 +1,180 @@
+//! `sa-add` and `sa-delete`.
+
+use adit_abi::{Direction, Mode};
+use adit_vici::Message;
+
+use super::arguments::Arguments;
+use crate::esp_proposal::EspProposal;
+use crate::gateway::Gateway;
+use crate::sadb::{DontFragment, Encap, Lifetime, Origin, SaSpec, Stage};
+use crate::secret::Secret;
+use crate::selector_syntax::SelectorSide;
+use crate::vici::{Answer, Reply, failure, success};
+
+const KEYS: &[&str] = &[
+    "policy",
+    "direction",
+    "spi",
+    "src",
+    "dst",
+    "mode",
+    "suite",
+    "enc_key",
+    "auth_key",
+    "esn",
+    "replay_window",
+    "encap",
+    "encap_sport",
+    "encap_dport",
+    "keepalive",
+    "local_ts",
+    "remote_ts",
+    "life_packets",
+    "life_bytes",
+    "life_seconds",
+    "rekey_packets",
+    "rekey_bytes",
+    "rekey_seconds",
+    "dscp",
+    "df",
+];
+
+impl Gateway {
+    pub(super) fn sa_add(&mut self, message: &Message, reply: &Reply<'_>) -> Answer {
+        let spec = match spec(message, self.sadb.capacity().window) {
+            Ok(spec) => spec,
+            Err(reason) => return Answer::Done(failure(reason)),
+        };
+        match self.add_sa(&spec) {
+            Ok(Stage::Installed) => Answer::Done(success()),
+            Ok(Stage::Preparing) => {
+                self.wait_for(spec.key(), reply.ticket());
+                Answer::Later
+            }
+            Err(reason) => Answer::Done(failure(reason)),
+        }
+    }
+
+    pub(super) fn sa_delete(&mut self, message: &Message) -> Result<(), String> {
+        let key = Arguments::check(message, &["spi", "dst"])?.sa_key()?;
+        self.remove_sa(&key).map_err(|e| e.to_string())
+    }
+}
+
+fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
+    let a = Arguments::check(message, KEYS)?;
+    let directions = [("in", Direction::Inbound), ("out", Direction::Outbound)];
+    let direction = a.word("direction", &directions)?;
+    let suite = a.needed("suite")?;
+    let mut proposal = EspProposal::parse(suite)
+        .map_err(|e| format!("suite is {suite:?}, expected {e}"))?;
+    proposal.esn |= a.flag("esn")?;
+    let key = |name| -> Result<Secret, String> {
+        Ok(Secret::new(a.bytes(name)?.unwrap_or_default().to_vec()))
+    };
+    let port = |name| -> Result<u16, String> {
+        let port = a.number(name)?.unwrap_or(4500);
+        if port == 0 {
+            return Err(format!("{name} is 0, expected a port"));
+        }
+        Ok(port)
+    };
+    let encap = Encap {
+        source: port("encap_sport")?,
+        destination: port("encap_dport")?,
+    };
+    let lifetime = |prefix: &str| -> Result<Lifetime, String> {
+        let limit = |unit| Ok::<u64, String>(a.number(&format!("{prefix}_{unit}"))?.unwrap_or(0));
+        Ok(Lifetime {
+            seconds: limit("seconds")?,
+            bytes: limit("bytes")?,
+            packets: limit("packets")?,
+        })
+    };
+    let dscp = match a.text("dscp")? {
+        None | Some("copy") => None,
+        Some(_) => a.number("dscp")?,
+    };
+    if dscp.is_some_and(|d: u8| d > 63) {
+        return Err("dscp is more than 63".into());
+    }
+    let fragment = [
+        ("copy", DontFragment::Copy),
+        ("set", DontFragment::Set),
+        ("clear", DontFragment::Clear),
+    ];
+    let (local, remote) = (a.sides("local_ts")?, a.sides("remote_ts")?);
+    let ([local], [remote]) = (local.as_slice(), remote.as_slice()) else {
+        return Err("an SA has one local_ts and one remote_ts: add an SA for each further pair".into());
+    };
+    let selector = SelectorSide::pair(local, remote)
+        .map_err(|e| format!("local_ts and remote_ts: expected {e}"))?;
+    Ok(SaSpec {
+        spi: a.spi()?,
+        direction: direction.ok_or("direction is missing")?,
+        source: a.address("src")?,
+        destination: a.address("dst")?,
+        mode: a.word("mode", &[("tunnel", Mode::Tunnel)])?.unwrap_or(Mode::Tunnel),
+        proposal,
+        enc_key: key("enc_key")?,
+        auth_key: key("auth_key")?,
+        encap: a.flag("encap")?.then_some(encap),
+        window: a
+            .number("replay_window")?
+            .unwrap_or_else(|| most_window.min(1024)),
+        soft: lifetime("rekey")?,
+        hard: lifetime("life")?,
+        selector,
+        policy: a.text("policy")?.map(str::to_owned),
+        keepalive: a.flag("keepalive")?,
+        dscp,
+        df: a.word("df", &fragment)?.unwrap_or_default(),
+        last_sequence: 0,
+        origin: Origin::Command,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn least() -> Message {
+        Message::new()
+            .with("direction", "out")
+            .with("spi", "0xc0000001")
+            .with("src", "192.0.2.1")
+            .with("dst", "192.0.2.2")
+            .with("suite", "aes128gcm16")
+            .with("enc_key", [7; 20])
+            .with_list("local_ts", ["10.1.0.0/24"])
+            .with_list("remote_ts", ["10.2.0.0/24"])
+    }
+
+    #[test]
+    fn the_least_that_can_be_said_becomes_an_sa() {
+        let spec = spec(&least(), 1024).unwrap();
+        assert_eq!(spec.spi.0, 0xc000_0001);
+        assert_eq!(spec.direction, Direction::Outbound);
+        assert_eq!(spec.enc_key.bytes(), [7; 20]);
+        assert_eq!((spec.window, spec.encap, spec.dscp), (1024, None, None));
+        assert_eq!(spec.check(1024), Ok(()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (key, value, expected) in [
+            ("spy", "1", "unknown key \"spy\""),
+            ("esn", "maybe", "esn is \"maybe\""),
+            ("encap_sport", "0", "encap_sport is 0"),
+            ("dscp", "64", "dscp is more than 63"),
+            ("replay_window", "65536", "replay_window is"),
+            ("spi", "1", "the key \"spi\" is there twice"),
+            ("mode", "transport", "mode is \"transport\""),
+        ] {
+            let e = spec(&least().with(key, value), 1024).unwrap_err();
+            assert!(e.starts_with(expected), "{e}");
+        }
+        let e = spec(&Message::new(), 1024).unwrap_err();
+        assert!(e.contains("missing"), "{e}");
+    }
+}
