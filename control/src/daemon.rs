@@ -47,10 +47,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> DaemonError {
 /// When the gateway cannot start or the loop fails.
 pub fn run(config: Config) -> Result<(), DaemonError> {
     let mut poll = Poll::new().map_err(system("epoll"))?;
-    let registry = poll
-        .registry()
-        .try_clone()
-        .map_err(system("epoll"))?;
+    let registry = poll.registry().try_clone().map_err(system("epoll"))?;
     let (signals, _keep) = signal_pipe().map_err(system("signals"))?;
     let register = |fd: i32, token| {
         registry

@@ -13,7 +13,6 @@ pub struct RateLimit {
     kinds: HashMap<&'static str, Kind>,
 }
 
-
 #[derive(Default)]
 struct Kind {
     since: Option<Instant>,

@@ -126,7 +126,8 @@ pub fn pairs(local: &[SelectorSide], remote: &[SelectorSide]) -> Result<Vec<Sele
 }
 
 fn parse_addresses(text: &str) -> Result<(Address, Address), String> {
-    const EXPECTED: &str = "an address, a prefix like 10.1.0.0/24, or a range like 10.0.0.1-10.0.0.9";
+    const EXPECTED: &str =
+        "an address, a prefix like 10.1.0.0/24, or a range like 10.0.0.1-10.0.0.9";
     let ip = |s: &str| s.trim().parse::<IpAddr>().map_err(|_| EXPECTED.to_owned());
     if let Some((first, last)) = text.split_once('-') {
         let (first, last) = (ip(first)?, ip(last)?);
@@ -268,7 +269,10 @@ mod tests {
             ("10.1.0.0/24[99]", "10.2.0.0/24[99]"),
         ] {
             let s = SelectorSide::pair(&side(local), &side(remote)).unwrap();
-            assert_eq!((show_local(&s), show_remote(&s)), (local.into(), remote.into()));
+            assert_eq!(
+                (show_local(&s), show_remote(&s)),
+                (local.into(), remote.into())
+            );
         }
     }
 
@@ -311,9 +315,15 @@ mod tests {
                 .join(" ")
         };
         assert_eq!(show("10.1.0.0", "10.1.0.255"), "10.1.0.0/24");
-        assert_eq!(show("10.0.0.1", "10.0.0.6"), "10.0.0.1/32 10.0.0.2/31 10.0.0.4/31 10.0.0.6/32");
+        assert_eq!(
+            show("10.0.0.1", "10.0.0.6"),
+            "10.0.0.1/32 10.0.0.2/31 10.0.0.4/31 10.0.0.6/32"
+        );
         assert_eq!(show("0.0.0.0", "255.255.255.255"), "0.0.0.0/0");
-        assert_eq!(show("255.255.255.255", "255.255.255.255"), "255.255.255.255/32");
+        assert_eq!(
+            show("255.255.255.255", "255.255.255.255"),
+            "255.255.255.255/32"
+        );
         let all = prefixes(Address::UNSPECIFIED, Address::from_u128(u128::MAX));
         assert_eq!(all.len(), 2, "as ::/1 and 8000::/1");
     }

@@ -129,7 +129,10 @@ impl Steer {
         };
         for port in steering.ports()? {
             if !wanted.contains(&port.ifindex) {
-                info!(ifindex = port.ifindex, "no port any more: its steering ends");
+                info!(
+                    ifindex = port.ifindex,
+                    "no port any more: its steering ends"
+                );
                 steering.detach(port.ifindex)?;
             }
         }
@@ -204,7 +207,7 @@ mod tests {
         ];
         let ip = |s: &str| s.parse::<IpAddr>().unwrap();
         let own = own_addresses([ip("10.1.0.1"), ip("192.0.2.1")], policies.iter());
-        assert_eq!(own[&ip("10.1.0.1")], true);
-        assert_eq!(own[&ip("192.0.2.1")], false);
+        assert!(own[&ip("10.1.0.1")]);
+        assert!(!own[&ip("192.0.2.1")]);
     }
 }

@@ -19,7 +19,10 @@ impl<'a> Arguments<'a> {
         let mut seen = Vec::new();
         for (key, _) in message.elements() {
             if !known.contains(&key) {
-                return Err(format!("unknown key {key:?}: the keys are {}", known.join(", ")));
+                return Err(format!(
+                    "unknown key {key:?}: the keys are {}",
+                    known.join(", ")
+                ));
             }
             if seen.contains(&key) {
                 return Err(format!("the key {key:?} is there twice"));
@@ -83,7 +86,10 @@ impl<'a> Arguments<'a> {
             Some((_, value)) => Ok(Some(*value)),
             None => {
                 let names: Vec<_> = words.iter().map(|(w, _)| *w).collect();
-                Err(format!("{key} is {text:?}, expected {}", names.join(" or ")))
+                Err(format!(
+                    "{key} is {text:?}, expected {}",
+                    names.join(" or ")
+                ))
             }
         }
     }

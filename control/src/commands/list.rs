@@ -14,12 +14,7 @@ const SECOND: u64 = 1_000_000_000;
 
 impl Gateway {
     /// An inbound SA and the outbound one that goes with it are one child SA; the cursor is a slot.
-    pub(super) fn list_sas(
-        &self,
-        request: &Message,
-        cursor: u64,
-        reply: &mut Reply<'_>,
-    ) -> Answer {
+    pub(super) fn list_sas(&self, request: &Message, cursor: u64, reply: &mut Reply<'_>) -> Answer {
         let now = clock::now();
         let tell = |reply: &mut Reply<'_>, sa: &SaView| {
             if let Some(ike) = self.ike_sa(sa, now)

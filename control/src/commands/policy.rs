@@ -9,7 +9,13 @@ use crate::sadb::{Origin, PolicySpec};
 use crate::selector_syntax::pairs;
 
 const KEYS: &[&str] = &[
-    "name", "action", "priority", "local_ts", "remote_ts", "spi", "dst",
+    "name",
+    "action",
+    "priority",
+    "local_ts",
+    "remote_ts",
+    "spi",
+    "dst",
 ];
 
 impl Gateway {

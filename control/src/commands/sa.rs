@@ -66,8 +66,8 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
     let directions = [("in", Direction::Inbound), ("out", Direction::Outbound)];
     let direction = a.word("direction", &directions)?;
     let suite = a.needed("suite")?;
-    let mut proposal = EspProposal::parse(suite)
-        .map_err(|e| format!("suite is {suite:?}, expected {e}"))?;
+    let mut proposal =
+        EspProposal::parse(suite).map_err(|e| format!("suite is {suite:?}, expected {e}"))?;
     proposal.esn |= a.flag("esn")?;
     let key = |name| -> Result<Secret, String> {
         Ok(Secret::new(a.bytes(name)?.unwrap_or_default().to_vec()))
@@ -105,7 +105,9 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
     ];
     let (local, remote) = (a.sides("local_ts")?, a.sides("remote_ts")?);
     let ([local], [remote]) = (local.as_slice(), remote.as_slice()) else {
-        return Err("an SA has one local_ts and one remote_ts: add an SA for each further pair".into());
+        return Err(
+            "an SA has one local_ts and one remote_ts: add an SA for each further pair".into(),
+        );
     };
     let selector = SelectorSide::pair(local, remote)
         .map_err(|e| format!("local_ts and remote_ts: expected {e}"))?;
@@ -114,7 +116,9 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
         direction: direction.ok_or("direction is missing")?,
         source: a.address("src")?,
         destination: a.address("dst")?,
-        mode: a.word("mode", &[("tunnel", Mode::Tunnel)])?.unwrap_or(Mode::Tunnel),
+        mode: a
+            .word("mode", &[("tunnel", Mode::Tunnel)])?
+            .unwrap_or(Mode::Tunnel),
         proposal,
         enc_key: key("enc_key")?,
         auth_key: key("auth_key")?,

@@ -36,7 +36,9 @@ impl Gateway {
         let state = self.sadb.state();
         let workers: Vec<_> = (0..state.workers()).map(|n| state.worker(n)).collect();
         let total = |value: &dyn Fn(&adit_abi::WorkerCounters<'_>) -> u64| {
-            let sum = workers.iter().fold(0u64, |sum, w| sum.wrapping_add(value(w)));
+            let sum = workers
+                .iter()
+                .fold(0u64, |sum, w| sum.wrapping_add(value(w)));
             sum.to_string()
         };
         let mut drops = Message::new();
@@ -50,7 +52,10 @@ impl Gateway {
         for port in &self.ports {
             let mut m = Message::new();
             for (name, counter) in PORT {
-                m.add(*name, total(&|w| w.port_value(port.number.into(), *counter)));
+                m.add(
+                    *name,
+                    total(&|w| w.port_value(port.number.into(), *counter)),
+                );
             }
             ports.add_section(&port.name, m);
             if port.side != Side::Host {

@@ -2,7 +2,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use adit_abi::Side;
 use adit_bpf::AttachMode;
 use adit_vici::Message;
 
@@ -22,7 +21,9 @@ impl Gateway {
             scheduled: u64::from(self.next_expiry().is_some()),
             ike_sas: 0,
             half_open: 0,
-            plugins: ["manual", "netlink", "steer", "vici"].map(str::to_owned).into(),
+            plugins: ["manual", "netlink", "steer", "vici"]
+                .map(str::to_owned)
+                .into(),
         })
     }
 
@@ -39,9 +40,12 @@ impl Gateway {
         if let Some(reason) = &session.failure {
             plane.add("failure", reason);
         }
-        let ports = self.ports.iter().fold(Message::new(), |m, port| {
+        let ports = self.real_ports().fold(Message::new(), |m, port| {
             m.with_section(&port.name, self.port_status(port))
         });
+        let host = Message::new()
+            .with("tun", &self.config.gateway.tun)
+            .with("present", yes(self.has_tun()));
         let fill = |used: usize, capacity: u32| {
             Message::new()
                 .with("used", used.to_string())
@@ -57,6 +61,7 @@ impl Gateway {
             .with("open", yes(self.steer.is_open()))
             .with_section("dataplane", plane)
             .with_section("ports", ports)
+            .with_section("host", host)
             .with_section("sad", fill(self.sadb.sa_count(), capacity.sas))
             .with_section("spd", fill(entries, capacity.policies))
             .with_section("routes", fill(reader.routes().count(), capacity.routes))
@@ -70,9 +75,6 @@ impl Gateway {
         let mut m = Message::new()
             .with("side", port.side.name())
             .with("queues", port.queues.to_string());
-        if port.side == Side::Host {
-            return m;
-        }
         let mut reasons = Vec::new();
         match self.steer.mode(port.ifindex) {
             Some(AttachMode::Native) => {

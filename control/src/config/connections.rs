@@ -47,7 +47,11 @@ pub(super) fn check(
         };
         let outer = outer(&mut s, &raw);
         if raw.children.is_empty() {
-            s.missing("children", "at least one child", format!("add [connections.{name}.children.NAME]"));
+            s.missing(
+                "children",
+                "at least one child",
+                format!("add [connections.{name}.children.NAME]"),
+            );
         }
         for (child, raw) in raw.children {
             let mut c = Section {
@@ -77,8 +81,7 @@ fn outer(s: &mut Section<'_, '_>, raw: &RawConnection) -> Outer {
         let found = format!("{l} and {r} found");
         s.wrong("remote_addrs", at, found, "addresses of one family", "");
     }
-    let mut port =
-        |key, field| s.number(key, field, 1..=65_535, 4500, "4500 is ESP's port in UDP");
+    let mut port = |key, field| s.number(key, field, 1..=65_535, 4500, "4500 is ESP's port in UDP");
     let ports = (
         port("local_port", &raw.local_port),
         port("remote_port", &raw.remote_port),
@@ -99,19 +102,21 @@ fn check_child(
     raw: &RawChild,
 ) -> Option<(PolicySpec, [SaSpec; 2])> {
     let selector = selector(s, raw);
-    let mode = s.word(
-        "mode",
-        &raw.mode,
-        &[("tunnel", Mode::Tunnel)],
-        Mode::Tunnel,
-    );
+    let mode = s.word("mode", &raw.mode, &[("tunnel", Mode::Tunnel)], Mode::Tunnel);
     let remedy = "the lowest number decides first";
-    let priority = s.number("priority", &raw.priority, 0..=i64::MAX, CHILD_PRIORITY, remedy);
+    let priority = s.number(
+        "priority",
+        &raw.priority,
+        0..=i64::MAX,
+        CHILD_PRIORITY,
+        remedy,
+    );
     let (soft, hard) = lifetimes(s, raw);
     let window = window(s, rules, raw);
     let proposal = proposal(s, raw);
     let Some(manual) = &raw.manual else {
-        let remedy = "add manual = { spi_in = 0x…, spi_out = 0x…, secret = \"ID\" }: there is no IKE yet";
+        let remedy =
+            "add manual = { spi_in = 0x…, spi_out = 0x…, secret = \"ID\" }: there is no IKE yet";
         s.missing("manual", "SPIs and a secret", remedy);
         return None;
     };
@@ -183,8 +188,15 @@ fn selector(s: &mut Section<'_, '_>, raw: &RawChild) -> Option<Selector> {
         ("remote_ts", &remote, &raw.remote_ts),
     ] {
         if let (true, Some(at)) = (sides.len() > 1, field) {
-            let remedy = "add a child for each further pair: one manually keyed SA has one selector";
-            s.wrong(key, at, format!("{} selectors found", sides.len()), "one", remedy);
+            let remedy =
+                "add a child for each further pair: one manually keyed SA has one selector";
+            s.wrong(
+                key,
+                at,
+                format!("{} selectors found", sides.len()),
+                "one",
+                remedy,
+            );
             return None;
         }
     }
@@ -217,21 +229,38 @@ fn lifetimes(s: &mut Section<'_, '_>, raw: &RawChild) -> (Lifetime, Lifetime) {
         if let (true, Some(span)) = (hard != 0 && soft > hard, field) {
             let key = s.key(key);
             let expected = "a soft lifetime within the hard one";
-            s.report
-                .add(span, key, format!("{soft} is more than {hard}"), expected, "lower it");
+            s.report.add(
+                span,
+                key,
+                format!("{soft} is more than {hard}"),
+                expected,
+                "lower it",
+            );
         }
     };
     let span = |f: &super::raw::Field<i64>| f.as_ref().map(Spanned::span);
     let time = raw.rekey_time.as_ref().map(Spanned::span);
     above("rekey_time", soft.seconds, hard.seconds, time);
-    above("rekey_bytes", soft.bytes, hard.bytes, span(&raw.rekey_bytes));
-    above("rekey_packets", soft.packets, hard.packets, span(&raw.rekey_packets));
+    above(
+        "rekey_bytes",
+        soft.bytes,
+        hard.bytes,
+        span(&raw.rekey_bytes),
+    );
+    above(
+        "rekey_packets",
+        soft.packets,
+        hard.packets,
+        span(&raw.rekey_packets),
+    );
     (soft, hard)
 }
 
 fn window(s: &mut Section<'_, '_>, rules: &Rules, raw: &RawChild) -> u16 {
     let default = rules.most_window.min(1024);
-    let Some(value) = &raw.replay_window else { return default };
+    let Some(value) = &raw.replay_window else {
+        return default;
+    };
     match u16::try_from(*value.get_ref()) {
         Ok(0) => 0,
         Ok(n) if (64..=rules.most_window).contains(&n) => n,
@@ -250,12 +279,22 @@ fn window(s: &mut Section<'_, '_>, rules: &Rules, raw: &RawChild) -> u16 {
 
 fn proposal(s: &mut Section<'_, '_>, raw: &RawChild) -> Option<EspProposal> {
     let Some(list) = &raw.esp_proposals else {
-        s.missing("esp_proposals", "one proposal", "add esp_proposals = [\"aes256-sha256\"]");
+        s.missing(
+            "esp_proposals",
+            "one proposal",
+            "add esp_proposals = [\"aes256-sha256\"]",
+        );
         return None;
     };
     let [one] = list.get_ref().as_slice() else {
         let found = format!("{} proposals found", list.get_ref().len());
-        s.wrong("esp_proposals", list, found, "one", "manual keys leave nothing to negotiate");
+        s.wrong(
+            "esp_proposals",
+            list,
+            found,
+            "one",
+            "manual keys leave nothing to negotiate",
+        );
         return None;
     };
     match EspProposal::parse(one.get_ref()) {
@@ -279,7 +318,13 @@ fn spi(s: &mut Section<'_, '_>, key: &str, field: &super::raw::Field<i64>) -> Op
         Ok(spi) if spi.is_usable() => Some(spi),
         _ => {
             let found = format!("{:#x} found", value.get_ref());
-            s.wrong(key, value, found, EXPECTED, "0 to 255 are reserved (RFC 4303 §2.1)");
+            s.wrong(
+                key,
+                value,
+                found,
+                EXPECTED,
+                "0 to 255 are reserved (RFC 4303 §2.1)",
+            );
             None
         }
     }
@@ -293,7 +338,11 @@ fn keys(
     proposal: Option<EspProposal>,
 ) -> Option<KeyPair> {
     let Some(id) = &raw.secret else {
-        s.missing("secret", "the name of a section under `secrets`", "add [secrets.ID] and name it here");
+        s.missing(
+            "secret",
+            "the name of a section under `secrets`",
+            "add [secrets.ID] and name it here",
+        );
         return None;
     };
     let Some(pair) = secrets.get(id.get_ref()) else {
@@ -328,7 +377,13 @@ fn keys(
         }
         fits = false;
         let found = format!("{what} of {:?} has {} octets", id.get_ref(), key.len());
-        s.wrong("secret", id, found, format!("{expected} for {suite}"), key_remedy(key, expected));
+        s.wrong(
+            "secret",
+            id,
+            found,
+            format!("{expected} for {suite}"),
+            key_remedy(key, expected),
+        );
     }
     (fits && !pair.inbound.enc.is_empty() && !pair.outbound.enc.is_empty()).then(|| pair.clone())
 }

@@ -119,7 +119,9 @@ fn interface_name(s: &mut Section<'_, '_>, key: &str, field: &Field<String>) -> 
 }
 
 fn cpus(s: &mut Section<'_, '_>, field: &Field<Vec<i64>>, workers: &Field<i64>) -> Vec<u16> {
-    let Some(value) = field else { return Vec::new() };
+    let Some(value) = field else {
+        return Vec::new();
+    };
     let cpus: Option<Vec<u16>> = value
         .get_ref()
         .iter()
@@ -127,7 +129,13 @@ fn cpus(s: &mut Section<'_, '_>, field: &Field<Vec<i64>>, workers: &Field<i64>) 
         .collect();
     let Some(cpus) = cpus else {
         let remedy = "`lscpu -e` lists them";
-        s.wrong("cpus", value, "a number out of bounds found", "CPU numbers", remedy);
+        s.wrong(
+            "cpus",
+            value,
+            "a number out of bounds found",
+            "CPU numbers",
+            remedy,
+        );
         return Vec::new();
     };
     if let Some(workers) = workers
@@ -217,7 +225,13 @@ fn table(s: &mut Section<'_, '_>, raw: Option<&RawTable>) -> Capacity {
     let memory = "every entry takes memory from the start";
     Capacity {
         sas: s.number("sas", &raw.sas, 1..=1 << 24, default.sas, memory),
-        policies: s.number("policies", &raw.policies, 1..=1 << 22, default.policies, memory),
+        policies: s.number(
+            "policies",
+            &raw.policies,
+            1..=1 << 22,
+            default.policies,
+            memory,
+        ),
         routes: s.number("routes", &raw.routes, 1..=1 << 24, default.routes, memory),
         neighbours: s.number(
             "neighbours",
@@ -236,8 +250,7 @@ fn table(s: &mut Section<'_, '_>, raw: Option<&RawTable>) -> Capacity {
     }
 }
 
-const PORTS_REMEDY: &str =
-    "add ports = [{ interface = \"lan0\", side = \"inside\" }, { interface = \"wan0\", side = \"outside\" }]";
+const PORTS_REMEDY: &str = "add ports = [{ interface = \"lan0\", side = \"inside\" }, { interface = \"wan0\", side = \"outside\" }]";
 
 fn no_ports(s: &mut Section<'_, '_>) -> Vec<Port> {
     s.missing("ports", "at least one port on each side", PORTS_REMEDY);
@@ -245,7 +258,9 @@ fn no_ports(s: &mut Section<'_, '_>) -> Vec<Port> {
 }
 
 fn ports(s: &mut Section<'_, '_>, field: &Field<Vec<Spanned<RawPort>>>) -> Vec<Port> {
-    let Some(list) = field else { return no_ports(s) };
+    let Some(list) = field else {
+        return no_ports(s);
+    };
     let mut out: Vec<Port> = Vec::new();
     for (n, raw) in list.get_ref().iter().enumerate() {
         let mut p = Section {
@@ -255,10 +270,18 @@ fn ports(s: &mut Section<'_, '_>, field: &Field<Vec<Spanned<RawPort>>>) -> Vec<P
         };
         let raw = raw.get_ref();
         if raw.interface.is_none() {
-            p.missing("interface", "the name of a network interface", "`ip link` lists them");
+            p.missing(
+                "interface",
+                "the name of a network interface",
+                "`ip link` lists them",
+            );
         }
         if raw.side.is_none() {
-            p.missing("side", "\"inside\" or \"outside\"", "say which side of the gateway it is");
+            p.missing(
+                "side",
+                "\"inside\" or \"outside\"",
+                "say which side of the gateway it is",
+            );
         }
         let side = p.word(
             "side",
@@ -273,12 +296,16 @@ fn ports(s: &mut Section<'_, '_>, field: &Field<Vec<Spanned<RawPort>>>) -> Vec<P
         let Some(interface) = interface_name(&mut p, "interface", &raw.interface) else {
             continue;
         };
-        if let (true, Some(value)) = (
-            out.iter().any(|p| p.interface == interface),
-            &raw.interface,
-        ) {
+        if let (true, Some(value)) = (out.iter().any(|p| p.interface == interface), &raw.interface)
+        {
             let remedy = "remove one of them";
-            p.wrong("interface", value, format!("{interface:?} found twice"), "each interface once", remedy);
+            p.wrong(
+                "interface",
+                value,
+                format!("{interface:?} found twice"),
+                "each interface once",
+                remedy,
+            );
         }
         out.push(Port {
             interface,
@@ -289,12 +316,24 @@ fn ports(s: &mut Section<'_, '_>, field: &Field<Vec<Spanned<RawPort>>>) -> Vec<P
     // One number is the TUN port's.
     if list.get_ref().len() > MAX_PORTS - 1 {
         let found = format!("{} ports found", list.get_ref().len());
-        s.wrong("ports", list, found, format!("at most {}", MAX_PORTS - 1), "");
+        s.wrong(
+            "ports",
+            list,
+            found,
+            format!("at most {}", MAX_PORTS - 1),
+            "",
+        );
     }
     for side in [Side::Inside, Side::Outside] {
         if !list.get_ref().iter().any(|p| names_side(p.get_ref(), side)) {
             let found = format!("no port on the {} side", side.name());
-            s.wrong("ports", list, found, "at least one port on each side", PORTS_REMEDY);
+            s.wrong(
+                "ports",
+                list,
+                found,
+                "at least one port on each side",
+                PORTS_REMEDY,
+            );
         }
     }
     out

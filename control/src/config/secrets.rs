@@ -42,7 +42,11 @@ pub(super) fn check(
         };
         for (key, field) in [("enc_in", &raw.enc_in), ("enc_out", &raw.enc_out)] {
             if field.is_none() {
-                s.missing(key, "an encryption key", "write its hexadecimal digits, or { file = \"PATH\" }");
+                s.missing(
+                    key,
+                    "an encryption key",
+                    "write its hexadecimal digits, or { file = \"PATH\" }",
+                );
             }
         }
         let mut key = |name, field: &Field<RawKey>| match field {

@@ -133,7 +133,13 @@ impl Section<'_, '_> {
             Ok(ip) if !ip.is_unspecified() && !ip.is_multicast() => Some(ip.into()),
             _ => {
                 let found = format!("{:?} found", one.get_ref());
-                self.wrong(key, one, found, EXPECTED, "host names are not resolved here");
+                self.wrong(
+                    key,
+                    one,
+                    found,
+                    EXPECTED,
+                    "host names are not resolved here",
+                );
                 None
             }
         }
@@ -170,5 +176,9 @@ fn parse_time(text: &str) -> Option<u64> {
         'd' => 86_400,
         _ => return text.parse().ok(),
     };
-    text[..text.len() - 1].trim().parse::<u64>().ok()?.checked_mul(unit)
+    text[..text.len() - 1]
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(unit)
 }

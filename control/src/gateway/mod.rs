@@ -87,7 +87,10 @@ impl Gateway {
 
     /// How long nothing is due that no socket announces. `boot` is `CLOCK_BOOTTIME` in nanoseconds.
     pub fn timeout(&self, now: Instant, boot: u64) -> Option<Duration> {
-        let plane = self.plane.deadline().map(|at| at.saturating_duration_since(now));
+        let plane = self
+            .plane
+            .deadline()
+            .map(|at| at.saturating_duration_since(now));
         let expiry = self
             .next_expiry()
             .map(|at| Duration::from_nanos(at.saturating_sub(boot)));

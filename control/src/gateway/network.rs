@@ -26,6 +26,11 @@ impl Gateway {
         link.filter(|l| l.up).map(|l| l.ifindex)
     }
 
+    /// Whether this host's own traffic can reach the data plane.
+    pub(crate) fn has_tun(&self) -> bool {
+        self.tun_ifindex().is_some()
+    }
+
     /// Sets the TUN device up and enters it as a port.
     pub(super) fn take_up_tun(&mut self) {
         let name = self.config.gateway.tun.clone();

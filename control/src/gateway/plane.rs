@@ -170,7 +170,11 @@ impl Gateway {
         };
         match self.steer.set_socket(known.ifindex, queue, socket.as_fd()) {
             Ok(()) => {
-                let mode = if binding.zero_copy { "zero-copy" } else { "copy" };
+                let mode = if binding.zero_copy {
+                    "zero-copy"
+                } else {
+                    "copy"
+                };
                 info!(port = %known.name, queue, mode, reason = %binding.reason, "bound");
                 self.session.bindings.insert((port, queue), binding);
                 self.plane.send(&ToDataplane::Steered { port, queue }, &[]);

@@ -128,7 +128,9 @@ impl Gateway {
                         self.answers.push_back((ticket, success()));
                     }
                 }
-                Change::Refused(key) => self.refuse_waiting(&key, "the SA table has no room for it"),
+                Change::Refused(key) => {
+                    self.refuse_waiting(&key, "the SA table has no room for it")
+                }
                 Change::Expired(key) => {
                     info!(sa = ?key, "SA expired and removed");
                     self.refuse_waiting(&key, "the SA expired before it was in the table");

@@ -198,7 +198,11 @@ impl Gateway {
             self.sadb
                 .add_sa(&sa, clock::now())
                 .map_err(|source| StartupError::Table {
-                    name: format!("SA {:?} of {}", sa.spi, sa.policy.clone().unwrap_or_default()),
+                    name: format!(
+                        "SA {:?} of {}",
+                        sa.spi,
+                        sa.policy.clone().unwrap_or_default()
+                    ),
                     source,
                 })?;
         }

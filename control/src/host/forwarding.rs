@@ -16,7 +16,10 @@ pub fn switch_off(interface: &str) {
             continue;
         }
         if let Err(e) = fs::write(&path, "0\n") {
-            warn!(interface, "kernel forwarding of {family} stays as it is: {e}");
+            warn!(
+                interface,
+                "kernel forwarding of {family} stays as it is: {e}"
+            );
         }
     }
     let all = setting("ipv6", "all", "forwarding");

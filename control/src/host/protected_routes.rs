@@ -102,7 +102,10 @@ impl ProtectedRoutes {
         for prefix in gone {
             if let Some((source, Some(ifindex))) = self.installed.remove(&prefix) {
                 let target = Target::Interface { ifindex, source };
-                report("removing a route", asker.remove_route(prefix, TUN_METRIC, target));
+                report(
+                    "removing a route",
+                    asker.remove_route(prefix, TUN_METRIC, target),
+                );
             }
             let nowhere = asker.remove_route(prefix, BLACKHOLE_METRIC, Target::Blackhole);
             report("removing a blackhole route", nowhere);
@@ -128,7 +131,10 @@ impl ProtectedRoutes {
     /// Takes everything away.
     pub fn clear(&mut self, asker: &mut Asker) {
         self.sync(asker, &Wanted::new(), None, true);
-        report("removing the rule for protected prefixes", asker.remove_rules());
+        report(
+            "removing the rule for protected prefixes",
+            asker.remove_rules(),
+        );
         self.rules = false;
     }
 }

@@ -176,7 +176,8 @@ impl Follower {
     /// Has the kernel resolve a neighbour of an interface, if it was not asked to just now.
     pub fn resolve(&mut self, ifindex: u32, address: IpAddr, now: Instant) {
         if self.asked.len() >= RESOLVE_MOST {
-            self.asked.retain(|_, t| now.duration_since(*t) < RESOLVE_AGAIN);
+            self.asked
+                .retain(|_, t| now.duration_since(*t) < RESOLVE_AGAIN);
         }
         let key = (ifindex, address);
         let recently = self

@@ -19,12 +19,7 @@ pub(super) struct Neighbours {
 }
 
 impl Neighbours {
-    pub fn put(
-        &mut self,
-        table: &mut PolicyWriter,
-        ports: &[MirrorPort],
-        n: Neighbour,
-    ) -> Effect {
+    pub fn put(&mut self, table: &mut PolicyWriter, ports: &[MirrorPort], n: Neighbour) -> Effect {
         let mut effect = Effect::default();
         let Some(mac) = n.mac else {
             effect.forwarding = self.remove(table, n.ifindex, n.address);
@@ -61,7 +56,9 @@ impl Neighbours {
     pub fn remove_interface(&mut self, table: &mut PolicyWriter, ifindex: u32) -> bool {
         let before = self.entries.len();
         self.entries.retain(|(i, _), entry| {
-            if *i == ifindex && let Some(slot) = entry.slot {
+            if *i == ifindex
+                && let Some(slot) = entry.slot
+            {
                 table.remove_neighbour(slot);
             }
             *i != ifindex

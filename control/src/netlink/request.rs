@@ -15,9 +15,9 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::{OWN_PROTOCOL, OWN_TABLE};
 use super::socket::Asker;
 use super::update::Update;
+use super::{OWN_PROTOCOL, OWN_TABLE};
 
 // Flags of <linux/netlink.h>.
 const REQUEST: u16 = 1;
@@ -87,7 +87,10 @@ impl Asker {
     /// What the kernel says.
     pub fn remove_route(&mut self, prefix: Prefix, metric: u32, target: Target) -> io::Result<()> {
         let message = own_route(prefix, metric, target);
-        match self.ask(RouteNetlinkMessage::DelRoute(message), REQUEST | ACKNOWLEDGE) {
+        match self.ask(
+            RouteNetlinkMessage::DelRoute(message),
+            REQUEST | ACKNOWLEDGE,
+        ) {
             Err(e) if e.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => Ok(()),
             other => other.map(|_| ()),
         }
@@ -130,7 +133,10 @@ impl Asker {
     /// What the kernel says.
     pub fn remove_rules(&mut self) -> io::Result<()> {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            match self.ask(RouteNetlinkMessage::DelRule(rule(family)), REQUEST | ACKNOWLEDGE) {
+            match self.ask(
+                RouteNetlinkMessage::DelRule(rule(family)),
+                REQUEST | ACKNOWLEDGE,
+            ) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound || is_family_missing(&e) => {}
                 other => drop(other?),
             }
@@ -158,7 +164,10 @@ impl Asker {
             .attributes
             .push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
         // Kernels before 5.16 know no managed neighbours.
-        if self.ask(RouteNetlinkMessage::NewNeighbour(managed), flags).is_ok() {
+        if self
+            .ask(RouteNetlinkMessage::NewNeighbour(managed), flags)
+            .is_ok()
+        {
             return Ok(());
         }
         self.ask(RouteNetlinkMessage::NewNeighbour(message), flags)?;

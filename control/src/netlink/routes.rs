@@ -168,7 +168,12 @@ fn record(route: &Route, ports: &[MirrorPort]) -> Option<RouteRecord> {
         return None;
     }
     let address = IpAddr::from(route.prefix.address);
-    let port_of = |ifindex| ports.iter().find(|p| p.ifindex == ifindex).map(|p| p.number);
+    let port_of = |ifindex| {
+        ports
+            .iter()
+            .find(|p| p.ifindex == ifindex)
+            .map(|p| p.number)
+    };
     let mut gateway = Address::UNSPECIFIED;
     let mut port = 0;
     let kind = match route.kind {

@@ -10,7 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto,
+    socket_with,
 };
 
 /// One message of the kernel's.
@@ -167,7 +168,9 @@ impl Asker {
                 return Ok(messages);
             }
         }
-        Err(io::Error::other("the kernel's tables change faster than they can be read"))
+        Err(io::Error::other(
+            "the kernel's tables change faster than they can be read",
+        ))
     }
 
     fn exchange(
@@ -183,7 +186,12 @@ impl Asker {
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
-        sendto(&self.fd, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        sendto(
+            &self.fd,
+            &bytes,
+            SendFlags::empty(),
+            &SocketAddrNetlink::new(0, 0),
+        )?;
         self.gather()
     }
 

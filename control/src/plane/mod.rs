@@ -251,7 +251,10 @@ impl Plane {
     fn admit(&mut self, link: Link, registry: &Registry, now: Instant) -> io::Result<()> {
         let peer = rustix::net::sockopt::socket_peercred(&link)?;
         if !peer.uid.is_root() && peer.uid != rustix::process::geteuid() {
-            return Err(io::Error::other(format!("user {} may not", peer.uid.as_raw())));
+            return Err(io::Error::other(format!(
+                "user {} may not",
+                peer.uid.as_raw()
+            )));
         }
         if self.candidates.len() >= CANDIDATES {
             // The oldest has had its time.

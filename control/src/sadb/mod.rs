@@ -170,11 +170,7 @@ impl Sadb {
         Ok(stage)
     }
 
-    fn put(
-        &mut self,
-        record: Zeroizing<SaRecord>,
-        last_sequence: u64,
-    ) -> Result<Stage, SadbError> {
+    fn put(&mut self, record: Zeroizing<SaRecord>, last_sequence: u64) -> Result<Stage, SadbError> {
         let key = record.key();
         if self.sas.contains_key(&key) {
             return Err(SadbError::KeyInUse(key));

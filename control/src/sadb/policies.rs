@@ -16,9 +16,8 @@ pub struct PolicyEntry {
 
 /// Whether everything that `inner` covers is covered by `outer`.
 fn contains(outer: &Selector, inner: &Selector) -> bool {
-    let ports = |o: &adit_abi::PortRange, i: &adit_abi::PortRange| {
-        o.first <= i.first && i.last <= o.last
-    };
+    let ports =
+        |o: &adit_abi::PortRange, i: &adit_abi::PortRange| o.first <= i.first && i.last <= o.last;
     outer.local_first <= inner.local_first
         && inner.local_last <= outer.local_last
         && outer.remote_first <= inner.remote_first

@@ -149,7 +149,9 @@ pub enum SadbError {
         found: usize,
     },
     /// A window out of bounds.
-    #[error("the anti-replay window is {found} packets: it is 0 or 64 to {most}, raise `gateway.table.window` for more")]
+    #[error(
+        "the anti-replay window is {found} packets: it is 0 or 64 to {most}, raise `gateway.table.window` for more"
+    )]
     Window {
         /// Given.
         found: u16,
@@ -157,7 +159,9 @@ pub enum SadbError {
         most: u16,
     },
     /// Outer addresses that do not fit each other.
-    #[error("the outer addresses {source_address} and {destination} must be two unicast addresses of one family")]
+    #[error(
+        "the outer addresses {source_address} and {destination} must be two unicast addresses of one family"
+    )]
     OuterAddresses {
         /// Outer source.
         source_address: Address,
