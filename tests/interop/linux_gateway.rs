@@ -3,6 +3,7 @@
 use crate::peers::Unavailable;
 use crate::peers::guest::{Guest, Link};
 use crate::peers::sa::EspSa;
+use adit::lab::sas::TunnelPlan;
 use adit::lab::{Family, Side, Topology};
 use std::fmt::Write;
 
@@ -31,27 +32,35 @@ impl LinuxGateway {
         Ok(Self { guest })
     }
 
-    #[expect(dead_code, reason = "for the test with both processes of a gateway")]
-    /// Has the kernel seal and open by these SAs, one each way for every inner family, and by no others.
-    pub fn install(&mut self, sas: &[(Family, EspSa)]) {
+    /// Has the kernel seal and open by this plan's SAs, and by no others.
+    pub fn install(&mut self, plan: &TunnelPlan) {
         let mut script =
             String::from("ip xfrm policy flush && ip xfrm state flush && ip -batch - <<END\n");
-        for (inner, sa) in sas {
-            let [a, b] = Side::BOTH.map(|side| side.prefix(*inner));
-            let to_guest = Family::BOTH.map(|family| Side::B.outside_address(family));
-            let (direction, src, dst) = match to_guest.contains(&sa.dst) {
-                true => ("in", a, b),
-                false => ("out", b, a),
+        for lab_sa in &plan.sas {
+            let sa = EspSa {
+                suite: plan.shape.suite,
+                enc: lab_sa.enc_key.to_vec(),
+                auth: lab_sa.auth_key.to_vec(),
+                spi: lab_sa.spi,
+                esn: plan.shape.esn,
+                src: lab_sa.source(plan.shape.outer),
+                dst: lab_sa.destination(plan.shape.outer),
+                udp: None,
             };
+            let direction = match lab_sa.from {
+                Side::A => "in",
+                Side::B => "out",
+            };
+            let src = lab_sa.from.prefix(lab_sa.inner);
+            let dst = lab_sa.from.other().prefix(lab_sa.inner);
             script += &sa.iproute(0);
             script += &sa.iproute_policy(direction, &src, &dst);
         }
-        script += "END\n";
-        self.guest.must(&script);
+        self.guest.must(&(script + "END\n"));
     }
 
     /// Pings host A from the host that the guest is; how many replies came.
-    pub fn ping(&mut self, family: Family, count: u32) -> u32 {
+    pub fn ping(&mut self, family: Family, count: u64) -> u64 {
         let (from, to) = (Side::B.host_address(family), Side::A.host_address(family));
         let (_, output) = self
             .guest

@@ -1,13 +1,20 @@
 //! A Linux kernel's XFRM and adit exchange packets.
 
-use crate::gateway::Gateway;
+use crate::data_path::DataPath;
 use crate::linux_gateway::LinuxGateway;
 use crate::peers::guest::{Guest, Link};
 use crate::ping::{self, Echo};
 use crate::tunnel::{Tunnel, setup};
 use crate::wire;
+use adit::lab::daemons::Daemons;
+use adit::lab::gateway::{self, Gateway};
+use adit::lab::sas::{SaShape, TunnelPlan};
 use adit::lab::traffic::{self, PingPlan};
 use adit::lab::{Family, Shape, Side, Topology};
+use adit_abi::Suite;
+
+/// Pings each way.
+const PINGS: u64 = 3;
 
 const TAPPED: Shape = Shape {
     queues: 1,
@@ -17,12 +24,13 @@ const TAPPED: Shape = Shape {
 #[test]
 fn the_linux_kernel_answers_pings_that_the_data_path_seals() {
     let tunnels = Tunnel::all();
-    let mut gateway = Gateway::new(&tunnels);
+    let mut data_path = DataPath::new(&tunnels);
     let mut guest = or_skip!(Guest::boot("data-path", &Link::Test, &setup(&tunnels)));
     for tunnel in &tunnels {
         // Across the border between the halves of the sequence number where there is one.
         for (number, size) in (1..).zip([56, 0, 1300]) {
-            if let Err(reason) = exchange(&mut gateway, &guest, tunnel, &Echo::new(number, size)) {
+            if let Err(reason) = exchange(&mut data_path, &guest, tunnel, &Echo::new(number, size))
+            {
                 let counters = guest.must("cat /proc/net/xfrm_stat; ip -s xfrm state");
                 panic!("{}, echo {number}: {reason}; {counters}", tunnel.describe());
             }
@@ -31,34 +39,88 @@ fn the_linux_kernel_answers_pings_that_the_data_path_seals() {
 }
 
 fn exchange(
-    gateway: &mut Gateway,
+    data_path: &mut DataPath,
     guest: &Guest,
     tunnel: &Tunnel,
     echo: &Echo,
 ) -> Result<(), String> {
     let Tunnel { here, there, .. } = *tunnel;
-    wire::send(guest, &gateway.seal(&ping::request(here, there, 64, echo))?);
+    wire::send(
+        guest,
+        &data_path.seal(&ping::request(here, there, 64, echo))?,
+    );
     let (src, dst) = (tunnel.from_peer.src, tunnel.from_peer.dst);
     let answer = wire::receive(guest, src, dst).ok_or("no reply")?;
-    let reply = ping::reply(&gateway.open(&answer)?);
+    let reply = ping::reply(&data_path.open(&answer)?);
     assert_eq!(reply, Some((there, here, echo.clone())));
     Ok(())
 }
 
 #[test]
-fn a_linux_kernel_stands_in_for_gateway_b() {
+fn both_processes_and_the_linux_kernel_answer_each_others_pings() {
     or_skip!(crate::runnable());
+    or_skip!(Daemons::find());
     let topology = Topology::build(TAPPED).expect("a lab");
+    let mut kernel = or_skip!(LinuxGateway::boot("both-processes", &topology));
+    let mut gateway = Gateway::new(&topology, Side::A).expect("a gateway");
+    gateway.start().expect("a gateway that is ready");
+    // From here on the kernel would forward in clear if it were let.
     topology.kernel_forwarding(true).expect("forwarding");
-    let mut kernel = or_skip!(LinuxGateway::boot("clear", &topology));
-    for family in Family::BOTH {
-        let to = Side::B.host_address(family);
-        let plan = PingPlan {
-            count: 3,
-            ..PingPlan::default()
-        };
-        let pings = traffic::ping(topology.host(Side::A), to, plan).expect("a count");
-        assert_eq!(pings.received, 3, "{family}: {}", kernel.state());
-        assert_eq!(kernel.ping(family, 3), 3, "{family}");
+    let gateways = [gateway];
+    let mut before: Option<TunnelPlan> = None;
+    for shape in shapes() {
+        let plan = TunnelPlan::fresh(shape).expect("random octets");
+        kernel.install(&plan);
+        match before.replace(plan.clone()) {
+            None => gateway::install(&gateways, &plan),
+            Some(old) => gateway::rekey(&gateways, &old, &plan),
+        }
+        .unwrap_or_else(|e| panic!("{shape:?}: {e}"));
+        for family in Family::BOTH {
+            let outcome = both_ways(&topology, &mut kernel, family);
+            if outcome != (PINGS, PINGS) {
+                let (drops, kernel) = (gateways[0].drops(), kernel.state());
+                panic!("{shape:?}, {family} inside: {outcome:?} of {PINGS}; {drops:?}; {kernel}");
+            }
+        }
     }
+}
+
+/// Each kind of suite in IPv4 and one in IPv6, with and without ESN; in a long run every suite in both.
+fn shapes() -> Vec<SaShape> {
+    let long = std::env::var_os("ADIT_LONG").is_some();
+    let kinds = [
+        Suite::Aes256Gcm16,
+        Suite::Chacha20Poly1305,
+        Suite::Aes128CbcHmacSha256,
+    ];
+    let mut shapes = Vec::new();
+    for suite in Suite::ALL {
+        for outer in Family::BOTH {
+            let quick = match outer {
+                Family::V4 => kinds.contains(&suite),
+                Family::V6 => suite == kinds[0],
+            };
+            if long || quick {
+                shapes.extend([false, true].map(|esn| SaShape {
+                    suite,
+                    outer,
+                    esn,
+                    encap: false,
+                }));
+            }
+        }
+    }
+    shapes
+}
+
+/// Replies that came to host A, and those that came to the kernel.
+fn both_ways(topology: &Topology, kernel: &mut LinuxGateway, inner: Family) -> (u64, u64) {
+    let plan = PingPlan {
+        count: PINGS as u32,
+        ..PingPlan::default()
+    };
+    let to = Side::B.host_address(inner);
+    let pings = traffic::ping(topology.host(Side::A), to, plan).expect("a count");
+    (pings.received, kernel.ping(inner, PINGS))
 }

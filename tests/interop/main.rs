@@ -13,7 +13,7 @@
 #[path = "../skip/mod.rs"]
 mod skip;
 
-mod gateway;
+mod data_path;
 mod linux_gateway;
 mod peers;
 mod ping;

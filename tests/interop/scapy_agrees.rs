@@ -1,6 +1,6 @@
 //! scapy opens what we seal, and we open what scapy seals.
 
-use crate::gateway::Gateway;
+use crate::data_path::DataPath;
 use crate::peers::sa::EspSa;
 use crate::peers::scapy::Oracle;
 use crate::ping::{self, Echo};
@@ -52,10 +52,10 @@ fn both_providers_and_scapy_open_each_others_packets() {
 fn the_data_path_and_scapy_open_each_others_packets() {
     let mut oracle = or_skip!(Oracle::start());
     for tunnels in [Tunnel::all(), Tunnel::all_in_udp()] {
-        let mut gateway = Gateway::new(&tunnels);
+        let mut data_path = DataPath::new(&tunnels);
         for tunnel in &tunnels {
             for (sequence, size) in (tunnel.before + 1..).zip([0, 1, 2, 3, 15, 56, 1352]) {
-                exchange(&mut oracle, &mut gateway, tunnel, sequence, size)
+                exchange(&mut oracle, &mut data_path, tunnel, sequence, size)
                     .unwrap_or_else(|e| panic!("{}, {size} octets: {e}", tunnel.describe()));
             }
         }
@@ -65,7 +65,7 @@ fn the_data_path_and_scapy_open_each_others_packets() {
 /// One packet each way. A gateway is a hop of the inner packet: before it at one end, behind it at the other.
 fn exchange(
     oracle: &mut Oracle,
-    gateway: &mut Gateway,
+    data_path: &mut DataPath,
     tunnel: &Tunnel,
     sequence: u64,
     size: usize,
@@ -74,7 +74,7 @@ fn exchange(
     let echo = Echo::new(1, size);
     let high = (sequence >> 32) as u32;
 
-    let sealed = gateway.seal(&ping::request(here, there, 64, &echo))?;
+    let sealed = data_path.seal(&ping::request(here, there, 64, &echo))?;
     let opened = oracle.open(&tunnel.to_peer, high, &sealed)?;
     assert_eq!(opened.inner, ping::request(here, there, 63, &echo));
     assert_eq!(opened.sequence, sequence);
@@ -82,7 +82,7 @@ fn exchange(
 
     let sent = ping::request(there, here, 64, &echo);
     let theirs = oracle.seal(&tunnel.from_peer, sequence, &sent)?;
-    let received = gateway.open(&theirs)?;
+    let received = data_path.open(&theirs)?;
     assert_eq!(received, ping::request(there, here, 63, &echo));
     Ok(())
 }

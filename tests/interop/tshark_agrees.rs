@@ -1,6 +1,6 @@
 //! tshark decrypts a capture of what we seal, and finds every ICV right.
 
-use crate::gateway::Gateway;
+use crate::data_path::DataPath;
 use crate::peers::tshark::{self, Verdict, decrypt, write_capture};
 use crate::ping::{self, Echo};
 use crate::tunnel::Tunnel;
@@ -10,13 +10,13 @@ use std::path::Path;
 fn tshark_decrypts_what_the_data_path_seals() {
     for (name, mut tunnels) in [("plain", Tunnel::all()), ("udp", Tunnel::all_in_udp())] {
         tunnels.retain(|tunnel| tshark::knows(&tunnel.to_peer));
-        let mut gateway = Gateway::new(&tunnels);
+        let mut data_path = DataPath::new(&tunnels);
         let mut packets = Vec::new();
         let mut expected = Vec::new();
         for tunnel in &tunnels {
             for (sequence, size) in (1_u32..).zip([0, 3, 56, 1352]) {
                 let inner = ping::request(tunnel.here, tunnel.there, 64, &Echo::new(1, size));
-                let sealed = gateway.seal(&inner);
+                let sealed = data_path.seal(&inner);
                 packets.push(sealed.unwrap_or_else(|e| panic!("{}: {e}", tunnel.describe())));
                 expected.push((tunnel, sequence));
             }

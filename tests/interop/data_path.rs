@@ -12,10 +12,10 @@ use adit_dataplane::memory_gateway::{INSIDE, MemoryGateway, Site};
 use std::net::IpAddr;
 use zerocopy::FromZeros;
 
-/// The gateway, one PROTECT policy a tunnel.
-pub struct Gateway(MemoryGateway);
+/// A gateway in memory with one PROTECT policy a tunnel.
+pub struct DataPath(MemoryGateway);
 
-impl Gateway {
+impl DataPath {
     /// A gateway with these tunnels, their sequence numbers as they say.
     pub fn new(tunnels: &[Tunnel]) -> Self {
         let mut gateway = MemoryGateway::new(Site(1), Provider::Fast, ChunkSize::K2);
