@@ -95,6 +95,8 @@ impl Steering {
         }
         check_shapes(&pins)?;
         let mut loader = EbpfLoader::new();
+        // Nothing in it is relocated against the kernel's types, and reading those takes longer than all the rest.
+        loader.btf(None);
         for (name, ..) in MAPS {
             loader.map_pin_path(name, pins.map(name));
         }

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::crypto::Provider;
 use crate::keepalive::Keepalives;
-use crate::opening;
+use crate::opening::{self, BoundQueue};
 use crate::snapshot::Snapshot;
 use crate::threads::{Message, WorkerThread, now};
 use crate::worker::{Change, Worker};
@@ -46,6 +46,7 @@ pub struct Steward {
     provider: Provider,
     tables: Option<Tables>,
     running: Option<Setup>,
+    bound: Vec<(BoundQueue, OwnedFd)>,
     workers: Vec<WorkerThread>,
     keepalives: Keepalives,
     next_keepalive: u64,
@@ -67,6 +68,7 @@ impl Steward {
             provider,
             tables: None,
             running: None,
+            bound: Vec::new(),
             workers: Vec::new(),
             keepalives: Keepalives::default(),
             next_keepalive: 0,
@@ -195,7 +197,26 @@ impl Steward {
             notify,
             snapshot,
         });
-        link.send(&ToControl::Mapped.emit(), &[])
+        link.send(&ToControl::Mapped.emit(), &[])?;
+        match self.running {
+            // A new control does not know how the ports are bound.
+            Some(_) => self.report_ports(link),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells control of every bound queue, and that all is ready.
+    fn report_ports(&self, link: &Link) -> io::Result<()> {
+        for (b, fd) in &self.bound {
+            let report = ToControl::Bound {
+                port: b.port,
+                queue: b.queue,
+                zero_copy: b.zero_copy,
+                reason: b.reason.clone(),
+            };
+            link.send(&report.emit(), &[fd.as_fd()])?;
+        }
+        link.send(&ToControl::Ready.emit(), &[])
     }
 
     /// Opens the ports and starts the workers, once in this process's life.
@@ -216,9 +237,8 @@ impl Steward {
                 return Err(io::Error::other(e));
             }
         };
-        let mut bound = Vec::new();
         for (n, mut outfit) in outfits.into_iter().enumerate() {
-            bound.append(&mut outfit.bound);
+            self.bound.append(&mut outfit.bound);
             let mut worker = Worker::new(
                 n,
                 tables.policy.clone(),
@@ -233,17 +253,8 @@ impl Steward {
             self.workers.push(WorkerThread::start(n, worker, cpu)?);
         }
         tables.state.set_workers(self.workers.len());
-        for (b, fd) in bound {
-            let report = ToControl::Bound {
-                port: b.port,
-                queue: b.queue,
-                zero_copy: b.zero_copy,
-                reason: b.reason,
-            };
-            link.send(&report.emit(), &[fd.as_fd()])?;
-        }
         self.running = Some(setup);
-        link.send(&ToControl::Ready.emit(), &[])
+        self.report_ports(link)
     }
 
     /// What is done from time to time, with or without control.

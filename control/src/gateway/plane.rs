@@ -93,6 +93,8 @@ impl Gateway {
         if let Ok([policy, state]) = <[OwnedFd; 2]>::try_from(fds) {
             match self.sadb.adopt(policy, state) {
                 Ok(()) => {
+                    // What the old control mirrored may be out of date, and its slots are not known here.
+                    self.sadb.forwarding().clear_forwarding();
                     self.follower.replay(self.sadb.forwarding());
                     self.events = Events::from_now(self.sadb.state());
                 }
@@ -144,7 +146,6 @@ impl Gateway {
                 let tun: Vec<_> = self.tun.iter().cloned().collect();
                 self.plane
                     .send(&ToDataplane::Setup(self.setup.clone()), &tun);
-                self.session.stage = Stage::Opening;
             }
             Some(running) => {
                 let differ = differences(&self.setup, running);
@@ -154,9 +155,9 @@ impl Gateway {
                         "the running data plane was set up otherwise: restart it for these to take effect"
                     );
                 }
-                self.session.stage = Stage::Ready;
             }
         }
+        self.session.stage = Stage::Opening;
     }
 
     fn handle_bound(&mut self, port: u8, queue: u16, binding: Binding, fds: Vec<OwnedFd>) {
