@@ -47,10 +47,8 @@ pub const OUTSIDE: u8 = 1;
 /// Number of the host's port.
 pub const HOST: u8 = 2;
 
-/// Frames that a wire holds.
-const WIRE: u32 = 512;
-/// Frames of the worker.
-const STOCK: u32 = 512;
+/// Frames that a wire holds in each direction.
+pub const WIRE: u32 = 96;
 
 /// What the tunnel of [`MemoryGateway::pair`] is like.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +67,8 @@ pub struct TunnelPlan {
     pub provider: Provider,
     /// Size of the frames.
     pub chunk: ChunkSize,
+    /// Frames of the worker.
+    pub frames: u32,
 }
 
 impl Default for TunnelPlan {
@@ -81,6 +81,7 @@ impl Default for TunnelPlan {
             window: 1024,
             provider: Provider::default(),
             chunk: ChunkSize::K2,
+            frames: 192,
         }
     }
 }
@@ -177,8 +178,8 @@ impl MemoryGateway {
     ///
     /// # Panics
     /// When the system has no memory for it.
-    pub fn new(site: Site, provider: Provider, chunk: ChunkSize) -> Self {
-        Self::with_ports(site, provider, chunk, |port| Box::new(port))
+    pub fn new(site: Site, plan: &TunnelPlan) -> Self {
+        Self::with_ports(site, plan, |port| Box::new(port))
     }
 
     /// The same, with every port wrapped by `wrap`, as a fault injector does.
@@ -187,9 +188,8 @@ impl MemoryGateway {
     /// When the system has no memory for it.
     pub fn with_ports(
         site: Site,
-        provider: Provider,
-        chunk: ChunkSize,
-        wrap: impl Fn(MemoryPort) -> Box<dyn Port + Send>,
+        plan: &TunnelPlan,
+        mut wrap: impl FnMut(MemoryPort) -> Box<dyn Port + Send>,
     ) -> Self {
         let capacity = Capacity {
             sas: 256,
@@ -198,7 +198,8 @@ impl MemoryGateway {
             neighbours: 64,
             window: 8192,
         };
-        let umem = Umem::new(STOCK + 3 * WIRE, chunk, HugePages::Off).expect("memory for frames");
+        let umem = Umem::new(plan.frames + 3 * WIRE, plan.chunk, HugePages::Off)
+            .expect("memory for frames");
         let mut policy = PolicyWriter::create(&capacity, 0xad17).expect("memory for the region");
         let state = StateRegion::create(&capacity).expect("memory for the region");
         let state = Arc::new(StateRegion::open(state, true).expect("a region just made"));
@@ -232,8 +233,8 @@ impl MemoryGateway {
                 Arc::clone(&state),
                 Arc::clone(&snapshot),
                 ports,
-                umem.stock(STOCK),
-                provider,
+                umem.stock(plan.frames),
+                plan.provider,
             ),
             inside: wire(),
             outside: wire(),
@@ -256,7 +257,18 @@ impl MemoryGateway {
     /// # Panics
     /// When the system has no memory for it.
     pub fn pair(plan: &TunnelPlan) -> (Self, Self) {
-        let make = |n| Self::new(Site(n), plan.provider, plan.chunk);
+        Self::pair_with_ports(plan, |port| Box::new(port))
+    }
+
+    /// The same, with every port of both wrapped by `wrap`.
+    ///
+    /// # Panics
+    /// When the system has no memory for it.
+    pub fn pair_with_ports(
+        plan: &TunnelPlan,
+        mut wrap: impl FnMut(MemoryPort) -> Box<dyn Port + Send>,
+    ) -> (Self, Self) {
+        let mut make = |n| Self::with_ports(Site(n), plan, &mut wrap);
         let (mut a, mut b) = (make(1), make(2));
         for (spi, from, to) in [(0x1001, 1, 2), (0x2001, 2, 1)] {
             let record = tunnel_sa(plan, Spi(spi), Site(from), Site(to));

@@ -1,4 +1,14 @@
 //! The whole data path in memory: workers over memory ports, no privileges, no threads, no waiting.
 
+mod chaos;
+mod drops;
+mod encap;
+mod forwarding;
+mod icmp;
+mod lifetimes;
+mod outer_header;
 mod packets;
+mod path_mtu;
+mod replay;
+mod spd;
 mod tunnel;

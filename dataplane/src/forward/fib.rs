@@ -69,6 +69,7 @@ impl Fib {
         for route in policy.routes() {
             fib.add(route);
         }
+        fib.add_own_addresses();
         for tables in [&mut fib.v4, &mut fib.v6] {
             tables.sort_by_key(|routes| std::cmp::Reverse(routes.mask));
         }
@@ -77,6 +78,27 @@ impl Fib {
             fib.neighbours.insert(key, neighbour.mac);
         }
         fib
+    }
+
+    /// A port's own address is the gateway's, whether or not a route says so too.
+    fn add_own_addresses(&mut self) {
+        for port in self.ports.into_iter().flatten() {
+            for address in [port.v4, port.v6] {
+                if !address.is_unspecified() {
+                    self.add(RouteRecord {
+                        destination: address,
+                        gateway: Address::UNSPECIFIED,
+                        length: 128,
+                        kind: RouteKind::Local as u8,
+                        port: 0,
+                        reserved: 0,
+                        metric: 0,
+                        mtu: 0,
+                        spare: [0; 12],
+                    });
+                }
+            }
+        }
     }
 
     fn add(&mut self, route: RouteRecord) {
@@ -168,8 +190,7 @@ impl Fib {
 
     /// Whether an address is the gateway's own.
     pub fn is_own(&self, address: &Address) -> bool {
-        let of_port = |port: &PortRecord| port.v4 == *address || port.v6 == *address;
-        self.ports.iter().flatten().any(of_port) || self.hop(address) == Hop::Host { local: true }
+        self.hop(address) == Hop::Host { local: true }
     }
 
     /// The gateway's address towards hosts on a port, in the family asked for.

@@ -14,6 +14,7 @@ use crate::icmp::Problem;
 use crate::packet::{Packet, Packets};
 use crate::pmtu;
 use crate::sad::SaContext;
+use crate::spd::table::covers;
 use crate::spd::{Bypassed, Decision, decide};
 use crate::turn::Turn;
 
@@ -84,6 +85,22 @@ impl Stages {
         for mut packet in run.drain(..) {
             if clamp && pmtu::clamp_mss(&mut packet, mtu) {
                 turn.ledger.add(WorkerCounter::MssClamped, 1);
+            }
+            //= RFC 4301 §4.4.2.1: an SA carries what its selectors cover, whichever policy led here
+            let covered = covers(
+                &context.record.selector,
+                &packet.flow_outward(),
+                packet.ports.is_some(),
+            );
+            if covered != Some(true) {
+                let unclear = covered == Some(false);
+                let reason = if unclear {
+                    DropReason::Fragment
+                } else {
+                    DropReason::SelectorMismatch
+                };
+                turn.ledger.drop(packet.frame, reason);
+                continue;
             }
             let through_sa = packet.side == Side::Outside;
             if packet.side != Side::Host && packet.hop_limit() <= 1 {
