@@ -171,6 +171,43 @@ pub struct MemoryGateway {
     pub now: u64,
     snapshot: Arc<Snapshot>,
     events: EventReader,
+    plan: TunnelPlan,
+}
+
+/// A worker over three new ports, and the far ends of those: inside, outside, host.
+fn start(
+    umem: &'static Umem,
+    reader: &Arc<PolicyReader>,
+    state: &Arc<StateRegion>,
+    snapshot: &Arc<Snapshot>,
+    plan: TunnelPlan,
+    wrap: &mut dyn FnMut(MemoryPort) -> Box<dyn Port + Send>,
+) -> (Worker, [Wire; 3]) {
+    let mut ports = Vec::new();
+    let sides = [
+        (INSIDE, Side::Inside),
+        (OUTSIDE, Side::Outside),
+        (HOST, Side::Host),
+    ];
+    let wires = sides.map(|(number, side)| {
+        let (port, wire) = MemoryPort::with_wire(umem, WIRE);
+        ports.push(WorkerPort {
+            number,
+            side,
+            port: wrap(port),
+        });
+        wire
+    });
+    let worker = Worker::new(
+        0,
+        Arc::clone(reader),
+        Arc::clone(state),
+        Arc::clone(snapshot),
+        ports,
+        umem.stock(plan.frames),
+        plan.provider,
+    );
+    (worker, wires)
 }
 
 impl MemoryGateway {
@@ -198,7 +235,7 @@ impl MemoryGateway {
             neighbours: 64,
             window: 8192,
         };
-        let umem = Umem::new(plan.frames + 3 * WIRE, plan.chunk, HugePages::Off)
+        let umem = Umem::new(2 * (plan.frames + 3 * WIRE), plan.chunk, HugePages::Off)
             .expect("memory for frames");
         let mut policy = PolicyWriter::create(&capacity, 0xad17).expect("memory for the region");
         let state = StateRegion::create(&capacity).expect("memory for the region");
@@ -206,39 +243,15 @@ impl MemoryGateway {
         let fd = policy.reader().fd().try_clone_to_owned().expect("dup");
         let reader = Arc::new(PolicyReader::open(fd).expect("a region just made"));
         lay_out(&mut policy, site);
-        let mut wires = Vec::new();
-        let mut ports = Vec::new();
-        let sides = [
-            (INSIDE, Side::Inside),
-            (OUTSIDE, Side::Outside),
-            (HOST, Side::Host),
-        ];
-        for (number, side) in sides {
-            let (port, wire) = MemoryPort::with_wire(umem, WIRE);
-            ports.push(WorkerPort {
-                number,
-                side,
-                port: wrap(port),
-            });
-            wires.push(wire);
-        }
-        let mut wires = wires.into_iter();
-        let mut wire = || wires.next().expect("three wires");
         let snapshot = Arc::new(Snapshot::compile(&reader));
+        let (worker, [inside, outside, host]) =
+            start(umem, &reader, &state, &snapshot, *plan, &mut wrap);
         Self {
             site,
-            worker: Worker::new(
-                0,
-                Arc::clone(&reader),
-                Arc::clone(&state),
-                Arc::clone(&snapshot),
-                ports,
-                umem.stock(plan.frames),
-                plan.provider,
-            ),
-            inside: wire(),
-            outside: wire(),
-            host: wire(),
+            worker,
+            inside,
+            outside,
+            host,
             policy,
             reader,
             state,
@@ -246,6 +259,7 @@ impl MemoryGateway {
             now: 1_000_000_000_000,
             snapshot,
             events: EventReader::default(),
+            plan: *plan,
         }
     }
 
@@ -275,6 +289,8 @@ impl MemoryGateway {
             for gateway in [&mut a, &mut b] {
                 let out = gateway.site == Site(from);
                 let mut record = record;
+                // The first of the two policies made below.
+                record.policy = 1;
                 record.direction = if out {
                     Direction::Outbound
                 } else {
@@ -294,6 +310,21 @@ impl MemoryGateway {
             gateway.refresh();
         }
         (a, b)
+    }
+
+    /// Replaces the worker and its ports, as a data plane that was killed and started again does; both
+    /// regions stay.
+    pub fn restart_worker(&mut self) {
+        let (worker, [inside, outside, host]) = start(
+            self.umem,
+            &self.reader,
+            &self.state,
+            &self.snapshot,
+            self.plan,
+            &mut |port| Box::new(port),
+        );
+        self.worker = worker;
+        (self.inside, self.outside, self.host) = (inside, outside, host);
     }
 
     /// The first outbound SA in the table.

@@ -1,8 +1,6 @@
 //! Every reason to drop a packet is raised, each by its own packet and each counted once.
 
-use adit_abi::{
-    Action, Address, DropReason, Limits, Mode, PortRange, Prefix, RouteKind, Selector,
-};
+use adit_abi::{Action, Address, DropReason, Limits, Mode, PortRange, Prefix, RouteKind, Selector};
 use adit_dataplane::memory_gateway::{INSIDE, MemoryGateway, OUTSIDE, Site, TunnelPlan, WIRE};
 
 use crate::packets::{body, cuttable, ip, ping, raw, rechecksum, sealed, udp, udp_of};
@@ -74,7 +72,12 @@ const CASES: &[(DropReason, Case)] = &[
         // Not a multiple of 4 between IV and ICV.
         let sa = g.reader.sa(g.inbound()).unwrap();
         let packet = sealed(&sa, 1, &body(&inner()));
-        g.from_outside(&raw(sa.source, sa.destination, 50, &packet[20..packet.len() - 1]));
+        g.from_outside(&raw(
+            sa.source,
+            sa.destination,
+            50,
+            &packet[20..packet.len() - 1],
+        ));
     }),
     (DropReason::NotIp, |g| {
         let mut frame = g.site.mac(INSIDE).to_vec();
@@ -354,7 +357,11 @@ fn every_reason_is_raised_by_some_packet_and_counted_once() {
     for (n, (reason, case)) in CASES.iter().enumerate() {
         let plan = TunnelPlan {
             // Few enough that a wire can hold all but a few of them.
-            frames: if *reason == DropReason::NoFrame { WIRE - 2 } else { 2 * WIRE },
+            frames: if *reason == DropReason::NoFrame {
+                WIRE - 2
+            } else {
+                2 * WIRE
+            },
             ..TunnelPlan::default()
         };
         let (mut gateway, _peer) = MemoryGateway::pair(&plan);

@@ -1,8 +1,6 @@
 //! Routes, neighbours, Ethernet headers, the host's port.
 
-use adit_abi::{
-    Action, Address, DropReason, Event, Prefix, RouteKind, Selector, WorkerCounter,
-};
+use adit_abi::{Action, Address, DropReason, Event, Prefix, RouteKind, Selector, WorkerCounter};
 use adit_dataplane::memory_gateway::{
     HOST, INSIDE, MemoryGateway, NEIGHBOUR_MAC, OUTSIDE, Site, TunnelPlan, ethernet,
 };
@@ -69,11 +67,20 @@ fn the_longest_prefix_decides_and_the_lowest_metric_among_equals() {
     g.add_route(prefix([203, 0, 113, 9], 32), RouteKind::Blackhole, 0, a);
     g.refresh();
     let from = g.site.host(false);
-    for to in [[8, 8, 8, 8], [203, 1, 1, 1], [203, 0, 113, 1], [203, 0, 113, 9]] {
+    for to in [
+        [8, 8, 8, 8],
+        [203, 1, 1, 1],
+        [203, 0, 113, 1],
+        [203, 0, 113, 9],
+    ] {
         g.from_inside(&ping(from, Address::v4(to), 1));
     }
     g.run();
-    assert_eq!(g.inside.drain().len(), 2, "one forwarded, one told of no route");
+    assert_eq!(
+        g.inside.drain().len(),
+        2,
+        "one forwarded, one told of no route"
+    );
     let needed: Vec<_> = g.events();
     let need = |address| Event::NeighbourNeeded {
         port: OUTSIDE,
@@ -105,7 +112,11 @@ fn packets_wait_for_their_neighbour_and_leave_in_order_when_it_is_known() {
     g.run();
     assert!(g.outside.drain().is_empty());
     assert_eq!(g.worker.waiting(), 5);
-    assert_eq!(g.worker.free_frames(), free, "waiting packets hold no frames");
+    assert_eq!(
+        g.worker.free_frames(),
+        free,
+        "waiting packets hold no frames"
+    );
     let needed = Event::NeighbourNeeded {
         port: OUTSIDE,
         address: silent,
@@ -180,7 +191,11 @@ fn what_is_for_the_gateway_itself_goes_to_the_host_untouched() {
     let unmanaged = ping(g.site.host(false), Address::v4([172, 16, 0, 1]), 1);
     g.from_inside(&unmanaged);
     g.run();
-    assert_eq!(g.host.drain()[0][14..], unmanaged, "the kernel counts it down");
+    assert_eq!(
+        g.host.drain()[0][14..],
+        unmanaged,
+        "the kernel counts it down"
+    );
     assert_eq!(g.counter(WorkerCounter::ToHost), 3);
 }
 

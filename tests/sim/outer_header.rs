@@ -87,11 +87,7 @@ fn packets_that_routers_may_cut_have_distinct_ids() {
     let plan = TunnelPlan::default();
     let (mut a, _b) = MemoryGateway::pair(&plan);
     for n in 0..50 {
-        a.from_inside(&cuttable(ping(
-            Site(1).host(false),
-            Site(2).host(false),
-            n,
-        )));
+        a.from_inside(&cuttable(ping(Site(1).host(false), Site(2).host(false), n)));
     }
     a.run();
     let mut ids: Vec<u16> = a

@@ -172,10 +172,9 @@ pub fn assert_checksums(packet: &[u8]) {
                         .calc_checksum_ipv4_raw(s, d, udp.payload())
                         .unwrap()
                 ),
-                Some(TransportSlice::Tcp(tcp)) => assert_eq!(
-                    tcp.checksum(),
-                    tcp.calc_checksum_ipv4(s, d).unwrap()
-                ),
+                Some(TransportSlice::Tcp(tcp)) => {
+                    assert_eq!(tcp.checksum(), tcp.calc_checksum_ipv4(s, d).unwrap())
+                }
                 _ => {}
             }
         }
@@ -189,10 +188,9 @@ pub fn assert_checksums(packet: &[u8]) {
                         .calc_checksum_ipv6_raw(s, d, udp.payload())
                         .unwrap()
                 ),
-                Some(TransportSlice::Tcp(tcp)) => assert_eq!(
-                    tcp.checksum(),
-                    tcp.calc_checksum_ipv6(s, d).unwrap()
-                ),
+                Some(TransportSlice::Tcp(tcp)) => {
+                    assert_eq!(tcp.checksum(), tcp.calc_checksum_ipv6(s, d).unwrap())
+                }
                 _ => {}
             }
         }
