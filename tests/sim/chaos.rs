@@ -245,12 +245,10 @@ proptest! {
     ) {
         let mut g = busy_gateway();
         let sa = g.reader.sa(g.inbound()).unwrap();
-        let mut sequence = u64::from(first) + 1;
         let words = bodies.into_iter().map(|mut b| { b.resize(b.len().next_multiple_of(4), 4); b });
         let inner = inner.into_iter().filter(|(_, f)| f.len() > 14).map(|(_, f)| body(&f[14..]));
-        for body in words.chain(inner) {
+        for (sequence, body) in (u64::from(first) + 1..).zip(words.chain(inner)) {
             g.from_outside(&sealed(&sa, sequence, &body));
-            sequence += 1;
         }
         g.run();
         drain(&mut g);

@@ -249,10 +249,13 @@ fn a_slot_used_again_seals_with_its_own_keys() {
     }
 }
 
+/// A name, and what breaks a gateway.
+type Breakage = (&'static str, fn(&mut MemoryGateway));
+
 #[test]
 fn what_policy_protects_never_leaves_in_clear() {
     let packet = ping(host(false), Site(2).host(false), 1);
-    let breakages: [(&str, fn(&mut MemoryGateway)); 7] = [
+    let breakages: [Breakage; 7] = [
         ("no link", |g| g.policy.link(0, None)),
         ("dead SA", |g| drop(g.policy.remove_sa(g.outbound()))),
         ("state not ready", |g| {
@@ -285,7 +288,7 @@ fn what_policy_protects_never_leaves_in_clear() {
         g.add_policy(Selector::between(any(), any()), 900, Action::Bypass);
         g.refresh();
         broken(&mut g);
-        assert_eq!(pass(&mut g, &[packet.clone()]), 0, "{name}");
+        assert_eq!(pass(&mut g, std::slice::from_ref(&packet)), 0, "{name}");
         let drops: u64 = g.all_drops().iter().map(|(_, n)| n).sum();
         assert_eq!(drops, 1, "{name}");
     }
