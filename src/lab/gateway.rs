@@ -147,12 +147,16 @@ impl Gateway {
 
     /// `kill -9` of control.
     pub fn kill_control(&mut self) {
-        self.control.take().map(Daemon::kill);
+        if let Some(daemon) = self.control.take() {
+            daemon.kill();
+        }
     }
 
     /// `kill -9` of the data plane.
     pub fn kill_dataplane(&mut self) {
-        self.dataplane.take().map(Daemon::kill);
+        if let Some(daemon) = self.dataplane.take() {
+            daemon.kill();
+        }
     }
 
     /// An orderly end of control.
@@ -173,8 +177,12 @@ impl Gateway {
 
     /// Leaves both processes running when this value goes.
     pub fn keep(mut self) {
-        self.control.take().map(Daemon::release);
-        self.dataplane.take().map(Daemon::release);
+        if let Some(daemon) = self.control.take() {
+            daemon.release();
+        }
+        if let Some(daemon) = self.dataplane.take() {
+            daemon.release();
+        }
     }
 
     /// Fails if a process that should run has ended.
