@@ -1,11 +1,13 @@
 //! One gateway of a lab: its directory, its configuration, its two processes, and its control socket.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit_vici::{Client, ClientError, Message};
 use rustix::mount::{MountFlags, mount};
+use rustix::process::Signal;
 
 use super::daemons::Daemons;
 use super::namespace::Namespace;
@@ -130,17 +132,10 @@ impl Gateway {
     /// [`LabError::Died`] with the end of a process's log, or [`LabError::Timeout`].
     pub fn wait_until_ready(&mut self) -> Result<(), LabError> {
         self.wait_for("every port to be bound", |status| {
-            let connected = status
-                .section("dataplane")
-                .and_then(|dataplane| dataplane.str("connected"));
-            let modes = port_modes(status);
-            if connected == Some("yes") && modes.len() >= 2 && modes.iter().all(PortModes::is_bound)
-            {
-                Look::Ready(())
-            } else {
-                Look::NotYet(format!(
-                    "data plane connected: {connected:?}, ports: {modes:?}"
-                ))
+            let dataplane = status.section("dataplane");
+            match dataplane.and_then(|dataplane| dataplane.str("stage")) {
+                Some("ready") => Look::Ready(()),
+                stage => Look::NotYet(format!("its data plane is {}", stage.unwrap_or("unknown"))),
             }
         })
     }
@@ -162,7 +157,7 @@ impl Gateway {
     /// An orderly end of control.
     ///
     /// # Errors
-    /// [`LabError::Command`] if it has to be killed or ends with an error.
+    /// [`LabError::Command`] if SIGTERM does not end it, or it ends with an error.
     pub fn stop_control(&mut self) -> Result<(), LabError> {
         self.control.take().map_or(Ok(()), stop)
     }
@@ -440,7 +435,9 @@ fn port_modes(status: &Message) -> Vec<PortModes> {
 fn stop(daemon: Daemon) -> Result<(), LabError> {
     let name = daemon.name().to_owned();
     let (status, killed) = daemon.stop()?;
-    if status.success() && !killed {
+    // A process without a handler of its own ends by the signal itself, which is as orderly.
+    let obeyed = status.success() || status.signal() == Some(Signal::TERM.as_raw());
+    if obeyed && !killed {
         return Ok(());
     }
     Err(LabError::Command {

@@ -47,13 +47,6 @@ pub struct PortModes {
     pub why: String,
 }
 
-impl PortModes {
-    /// Whether the data plane has bound the port.
-    pub fn is_bound(&self) -> bool {
-        matches!(self.af_xdp.as_str(), "copy" | "zero-copy")
-    }
-}
-
 /// One series of pings.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct PingRow {

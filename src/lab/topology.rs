@@ -237,17 +237,23 @@ impl Topology {
         all
     }
 
-    /// Has the gateways' kernels forward, or not: the lab's baseline, and the danger that a gateway must withstand.
+    /// Has the gateways' kernels forward, or not: the lab's baseline, and the danger that a gateway must withstand. A gateway that starts
+    /// switches its ports off again.
     ///
     /// # Errors
     /// [`LabError::Io`] naming the setting.
     pub fn kernel_forwarding(&self, on: bool) -> Result<(), LabError> {
         let value = if on { "1" } else { "0" };
+        let settings = [
+            "net/ipv4/ip_forward",
+            "net/ipv4/conf/inside/forwarding",
+            "net/ipv4/conf/outside/forwarding",
+            "net/ipv6/conf/all/forwarding",
+            "net/ipv6/conf/inside/forwarding",
+            "net/ipv6/conf/outside/forwarding",
+        ];
         for gateway in &self.gateways {
-            gateway.sysctl(&[
-                ("net/ipv4/ip_forward", value),
-                ("net/ipv6/conf/all/forwarding", value),
-            ])?;
+            gateway.sysctl(&settings.map(|setting| (setting, value)))?;
         }
         Ok(())
     }

@@ -33,6 +33,8 @@ pub struct PingPlan {
     pub size: u16,
     /// How long to wait for the last reply.
     pub linger: Duration,
+    /// The source address, where the sender has several.
+    pub source: Option<IpAddr>,
 }
 
 impl Default for PingPlan {
@@ -42,6 +44,7 @@ impl Default for PingPlan {
             interval: Duration::from_millis(20),
             size: 56,
             linger: Duration::from_secs(2),
+            source: None,
         }
     }
 }
@@ -51,8 +54,12 @@ impl Default for PingPlan {
 /// # Errors
 /// [`LabError`] if `ping` cannot be run or says something unexpected.
 pub fn ping(from: &Namespace, to: IpAddr, plan: PingPlan) -> Result<Pings, LabError> {
+    let source = plan
+        .source
+        .map(|source| ["-I".to_owned(), source.to_string()]);
     let finished = process::finish(
         from.command("ping")
+            .args(source.into_iter().flatten())
             // No name look-ups: a namespace has no resolver to ask.
             .args(["-n", "-q"])
             .args(["-c", &plan.count.to_string()])

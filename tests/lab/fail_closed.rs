@@ -1,7 +1,7 @@
-//! What policy protects never passes the outside wire in clear, whoever is dead. In every test the kernels forward all that reaches them,
-//! from the moment on that control has attached the XDP program.
+//! What policy protects never passes the outside wire in clear, whoever is dead. Where a test tempts the kernels, they forward all that
+//! reaches them, and the steering program is all that keeps it from them.
 
-use adit::lab::Side;
+use adit::lab::{Family, Side};
 
 use crate::rig::{Rig, assert_nothing_clear, esp_packets, plan};
 use crate::{alone, runnable};
@@ -21,6 +21,27 @@ fn the_tunnel_carries_every_flow_as_esp() {
     let captured = capture.stop().expect("every frame");
     assert_nothing_clear(&captured);
     assert!(esp_packets(&captured) as u64 >= 4 * WHILE);
+}
+
+#[test]
+fn the_kernels_would_leak_were_it_not_for_the_steering_program() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let mut rig = Rig::with_tunnel(&plan());
+    rig.each(|gateway| {
+        gateway.kill_control();
+        gateway.kill_dataplane();
+        // Nothing but the pins keeps the program attached now.
+        std::fs::remove_dir_all(gateway.dir().join("bpf").join("adit")).expect("pins");
+    });
+    rig.tempt();
+    let capture = rig.capture("leak");
+    rig.flows(RATE).arrive(WHILE);
+    let clear = capture.stop().expect("every frame").clear().len() as u64;
+    assert!(
+        clear >= 4 * WHILE,
+        "the danger that the other tests rule out is not there"
+    );
 }
 
 #[test]
@@ -120,6 +141,7 @@ fn with_both_killed_nothing_passes_until_both_are_back() {
     });
     flows.send(WHILE);
     rig.each(|gateway| gateway.start().expect("a gateway that is ready"));
+    rig.tempt();
     flows.send(WHILE);
     // Both regions died with their holders, and with them the SAs: new ones are needed, with new keys.
     rig.install(&plan());
@@ -166,10 +188,18 @@ fn clear_packets_from_outside_for_a_protected_pair_do_not_come_in() {
     let capture = rig.capture("from-outside");
     flows.send(WHILE);
     let clear = capture.stop().expect("every frame").clear().len() as u64;
-    assert!(clear >= WHILE, "only {clear} clear packets came so far as gw-a");
+    assert!(
+        clear >= WHILE,
+        "only {clear} clear packets came so far as gw-a"
+    );
     assert_eq!(flows.received(), 0);
     let dropped = rig.gateway(Side::A).drops().expect("counters");
-    assert!(dropped.get("clear-under-protect").is_some_and(|n| *n >= WHILE), "{dropped:?}");
+    assert!(
+        dropped
+            .get("clear-under-protect")
+            .is_some_and(|n| *n >= WHILE),
+        "{dropped:?}"
+    );
 
     rig.gateway(Side::A).kill_dataplane();
     flows.send(WHILE);
@@ -177,4 +207,36 @@ fn clear_packets_from_outside_for_a_protected_pair_do_not_come_in() {
     rig.gateway(Side::A).kill_control();
     flows.send(WHILE);
     assert_eq!(flows.received(), 0);
+}
+
+#[test]
+fn a_gateways_own_packets_to_a_protected_prefix_are_sealed_or_lost() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let mut rig = Rig::unstarted();
+    rig.each(|gateway| gateway.start().expect("a gateway that is ready"));
+    rig.install(&plan());
+    let capture = rig.capture("own");
+    for family in Family::BOTH {
+        assert_eq!(
+            rig.ping_from_gateway(family),
+            5,
+            "{family}, through the tunnel"
+        );
+    }
+    rig.gateway(Side::A).kill_dataplane();
+    for family in Family::BOTH {
+        assert_eq!(
+            rig.ping_from_gateway(family),
+            0,
+            "{family}, without a data plane"
+        );
+    }
+    rig.gateway(Side::A).kill_control();
+    for family in Family::BOTH {
+        assert_eq!(rig.ping_from_gateway(family), 0, "{family}, without either");
+    }
+    let captured = capture.stop().expect("every frame");
+    assert_nothing_clear(&captured);
+    assert!(esp_packets(&captured) >= 20);
 }

@@ -17,7 +17,10 @@ mod skip;
 
 mod classification;
 mod cleanup;
+mod fail_closed;
 mod ports;
+mod restart;
+mod rig;
 mod steered;
 mod steering;
 mod topology;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use adit::lab::Side;
 use adit::lab::capture::{Captured, Frame, Kind};
 use adit::lab::flow::{self, Flow, FlowPlan};
 use adit::lab::gateway;
 use adit::lab::wait::{self, Look};
-use adit::lab::Side;
 use rustix::net::{AddressFamily, Protocol, RawProtocol, SendFlags, SocketType, sendto, socket};
 
 use crate::rig::{LIMIT, Rig, assert_nothing_clear, plan};
@@ -20,7 +20,10 @@ fn assert_no_number_twice(captured: &Captured) -> usize {
     for (place, frame) in captured.from_a.iter().enumerate() {
         if let Kind::Esp { spi, sequence, .. } = frame.kind() {
             let earlier = seen.insert((spi, sequence), place);
-            assert_eq!(earlier, None, "SPI {spi:#x}, number {sequence} again in frame {place}");
+            assert_eq!(
+                earlier, None,
+                "SPI {spi:#x}, number {sequence} again in frame {place}"
+            );
         }
     }
     seen.len()
@@ -33,7 +36,8 @@ fn killing_control_loses_no_packet_and_a_new_one_takes_the_table_back() {
     let first = plan();
     let mut rig = Rig::with_tunnel(&first);
     let packets = FlowPlan::default();
-    let lossless = flow::lossless_rate(&rig.topology, packets, 1_000, 256_000).expect("a measurement");
+    let lossless =
+        flow::lossless_rate(&rig.topology, packets, 1_000, 256_000).expect("a measurement");
     let rate = lossless.expect("a rate without loss") / 2;
     eprintln!("half the lossless rate: {rate} packets/s");
 
@@ -44,10 +48,14 @@ fn killing_control_loses_no_packet_and_a_new_one_takes_the_table_back() {
     flow.wait_for_arrivals(second / 2, LIMIT).expect("traffic");
     for side in Side::BOTH {
         rig.gateway(side).kill_control();
-        flow.wait_for_arrivals(second / 2, LIMIT).expect("traffic without control");
+        flow.wait_for_arrivals(second / 2, LIMIT)
+            .expect("traffic without control");
         rig.gateway(side).start_control().expect("control");
-        rig.gateway(side).wait_until_ready().expect("a gateway that is ready");
-        flow.wait_for_arrivals(second / 2, LIMIT).expect("traffic with a new control");
+        rig.gateway(side)
+            .wait_until_ready()
+            .expect("a gateway that is ready");
+        flow.wait_for_arrivals(second / 2, LIMIT)
+            .expect("traffic with a new control");
     }
     let tally = flow.stop().expect("a tally");
     assert_eq!(tally.lost(), 0, "{tally:?}");
@@ -58,7 +66,8 @@ fn killing_control_loses_no_packet_and_a_new_one_takes_the_table_back() {
     let next = plan();
     gateway::rekey(&rig.gateways, &first, &next).expect("new SAs");
     let flow = Flow::start(&rig.topology, packets).expect("a flow");
-    flow.wait_for_arrivals(100, LIMIT).expect("traffic through the new SAs");
+    flow.wait_for_arrivals(100, LIMIT)
+        .expect("traffic through the new SAs");
 }
 
 #[test]
@@ -95,7 +104,7 @@ fn a_restarted_data_plane_still_knows_what_it_has_received() {
     let capture = rig.capture("window");
     let flow = Flow::start(&rig.topology, FlowPlan::default()).expect("a flow");
     flow.wait_for_arrivals(300, LIMIT).expect("traffic");
-    drop(flow.stop().expect("a tally"));
+    flow.stop().expect("a tally");
     let captured = capture.stop().expect("every frame");
     let esp: Vec<&Frame> = captured
         .from_a
@@ -105,15 +114,29 @@ fn a_restarted_data_plane_still_knows_what_it_has_received() {
     assert!(esp.len() >= 300);
 
     rig.gateway(Side::B).kill_dataplane();
-    rig.gateway(Side::B).start_dataplane().expect("a data plane");
-    rig.gateway(Side::B).wait_until_ready().expect("a gateway that is ready");
+    rig.gateway(Side::B)
+        .start_dataplane()
+        .expect("a data plane");
+    rig.gateway(Side::B)
+        .wait_until_ready()
+        .expect("a gateway that is ready");
     let replays = |rig: &mut Rig| {
         let drops = rig.gateway(Side::B).drops().expect("counters");
-        ["replayed", "too-old"].iter().filter_map(|reason| drops.get(*reason)).sum::<u64>()
+        ["replayed", "too-old"]
+            .iter()
+            .filter_map(|reason| drops.get(*reason))
+            .sum::<u64>()
     };
     let before = replays(&mut rig);
 
-    let again = Flow::start(&rig.topology, FlowPlan { rate: 1, ..FlowPlan::default() }).expect("a sink");
+    let again = Flow::start(
+        &rig.topology,
+        FlowPlan {
+            rate: 1,
+            ..FlowPlan::default()
+        },
+    )
+    .expect("a sink");
     let gw_a = rig.topology.gateway(Side::A);
     gw_a.enter(|| {
         // With protocol RAW the packets go out with the headers they were captured with.
@@ -136,5 +159,8 @@ fn a_restarted_data_plane_still_knows_what_it_has_received() {
     })
     .expect("replays");
     let tally = again.stop().expect("a tally");
-    assert!(tally.received <= tally.sent, "replayed packets came through: {tally:?}");
+    assert!(
+        tally.received <= tally.sent,
+        "replayed packets came through: {tally:?}"
+    );
 }

@@ -1,12 +1,14 @@
 //! A lab whose outside wire is tapped, with both gateways, a tunnel and a flow at hand.
 
+use std::process::Command;
 use std::time::Duration;
 
 use adit::lab::capture::{Captured, Kind, WireCapture};
 use adit::lab::flow::{Flow, FlowPlan};
 use adit::lab::gateway::{self, Gateway};
 use adit::lab::sas::{SaShape, TunnelPlan};
-use adit::lab::{Family, Shape, Side, Topology};
+use adit::lab::traffic::{self, PingPlan};
+use adit::lab::{Family, Shape, Side, Topology, process};
 
 /// Longer than anything in a healthy lab takes.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -38,9 +40,33 @@ impl Rig {
         rig
     }
 
-    /// Has the kernels forward whatever reaches them: nothing but the XDP program stands between them and a leak.
+    /// Has the kernels forward whatever reaches them, by their ordinary routes: nothing but the steering program stands between them and
+    /// a leak.
     pub fn tempt(&self) {
         self.topology.kernel_forwarding(true).expect("forwarding");
+        for side in Side::BOTH {
+            // A gateway's routes for its own traffic to protected prefixes would catch forwarded packets, too.
+            for family in ["-4", "-6"] {
+                for rule in ["flush", "add pref 32766 lookup main"] {
+                    let mut ip = Command::new("ip");
+                    ip.args(["-n", self.topology.gateway(side).name(), family, "rule"]);
+                    process::run(ip.args(rule.split(' '))).expect("a rule");
+                }
+            }
+        }
+    }
+
+    /// Pings host-b five times from gw-a's inside address; gives how many replies came.
+    pub fn ping_from_gateway(&self, family: Family) -> u64 {
+        let plan = PingPlan {
+            count: 5,
+            linger: Duration::from_millis(500),
+            source: Some(Side::A.inside_address(family)),
+            ..PingPlan::default()
+        };
+        let host_b = Side::B.host_address(family);
+        let pings = traffic::ping(self.topology.gateway(Side::A), host_b, plan);
+        pings.expect("a count").received
     }
 
     /// Installs `plan` at both ends.
@@ -59,7 +85,12 @@ impl Rig {
 
     /// A flow in each direction of each family.
     pub fn flows(&self, rate: u32) -> Flows {
-        Flows(Side::BOTH.into_iter().flat_map(|from| self.flows_from(from, rate).0).collect())
+        Flows(
+            Side::BOTH
+                .into_iter()
+                .flat_map(|from| self.flows_from(from, rate).0)
+                .collect(),
+        )
     }
 
     /// A flow of each family.

@@ -19,6 +19,7 @@ const QUICK: PingPlan = PingPlan {
     interval: Duration::from_millis(10),
     size: 56,
     linger: Duration::from_millis(200),
+    source: None,
 };
 const OWN4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
