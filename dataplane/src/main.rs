@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use adit_dataplane::crypto::Provider;
 use adit_dataplane::steward::Steward;
 use clap::{Parser, ValueEnum};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ProviderName {
@@ -53,7 +56,13 @@ fn main() -> ExitCode {
         ProviderName::Fast => Provider::Fast,
         ProviderName::Reference => Provider::Reference,
     };
-    match Steward::new(arguments.socket, provider).run() {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        if let Err(e) = signal_hook::flag::register(signal, stop.clone()) {
+            eprintln!("cannot watch for signal {signal}: {e}");
+        }
+    }
+    match Steward::new(arguments.socket, provider, stop).run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("{e}");

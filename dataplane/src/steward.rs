@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use adit_abi::link::{Link, Received};
@@ -50,6 +51,8 @@ pub struct Steward {
     workers: Vec<WorkerThread>,
     keepalives: Keepalives,
     next_keepalive: u64,
+    /// Set by a signal that asks for an orderly end.
+    stop: Arc<AtomicBool>,
 }
 
 /// How a conversation with control ended.
@@ -62,7 +65,9 @@ enum End {
 
 impl Steward {
     /// A steward that will look for control at `socket`.
-    pub fn new(socket: PathBuf, provider: Provider) -> Self {
+    ///
+    /// When `stop` becomes true it ends as if control had said so.
+    pub fn new(socket: PathBuf, provider: Provider, stop: Arc<AtomicBool>) -> Self {
         Self {
             socket,
             provider,
@@ -72,6 +77,7 @@ impl Steward {
             workers: Vec::new(),
             keepalives: Keepalives::default(),
             next_keepalive: 0,
+            stop,
         }
     }
 
@@ -81,7 +87,7 @@ impl Steward {
     /// When ports cannot be opened: control was told why, and a supervisor may try again.
     pub fn run(&mut self) -> io::Result<()> {
         let mut told = false;
-        loop {
+        while !self.stop.load(Ordering::Relaxed) {
             match Link::connect(&self.socket) {
                 Ok(link) => {
                     told = false;
@@ -141,6 +147,9 @@ impl Steward {
                         self.handle(link, message, fds)?;
                     }
                 }
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(End::Stop);
             }
             self.tick();
         }
@@ -330,7 +339,7 @@ mod tests {
         fn new() -> Self {
             let (control, plane) = Link::pair().unwrap();
             let steward = std::thread::spawn(move || {
-                let mut steward = Steward::new(PathBuf::new(), Provider::Reference);
+                let mut steward = Steward::new(PathBuf::new(), Provider::Reference, Arc::default());
                 let end = steward.serve(&plane)?;
                 Ok(matches!(end, End::Stop))
             });
