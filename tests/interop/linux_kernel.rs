@@ -12,6 +12,8 @@ use adit::lab::sas::{SaShape, TunnelPlan};
 use adit::lab::traffic::{self, PingPlan};
 use adit::lab::{Family, Shape, Side, Topology};
 use adit_abi::Suite;
+use std::thread;
+use std::time::Duration;
 
 /// Pings each way.
 const PINGS: u64 = 3;
@@ -31,7 +33,7 @@ fn the_linux_kernel_answers_pings_that_the_data_path_seals() {
         for (number, size) in (1..).zip([56, 0, 1300]) {
             if let Err(reason) = exchange(&mut data_path, &guest, tunnel, &Echo::new(number, size))
             {
-                let counters = guest.must("cat /proc/net/xfrm_stat; ip -s xfrm state");
+                let counters = guest.must("cat /proc/net/xfrm_stat; ip -s xfrm state list nokeys");
                 panic!("{}, echo {number}: {reason}; {counters}", tunnel.describe());
             }
         }
@@ -76,12 +78,10 @@ fn both_processes_and_the_linux_kernel_answer_each_others_pings() {
             Some(old) => gateway::rekey(&gateways, &old, &plan),
         }
         .unwrap_or_else(|e| panic!("{shape:?}: {e}"));
-        for family in Family::BOTH {
-            let outcome = both_ways(&topology, &mut kernel, family);
-            if outcome != (PINGS, PINGS) {
-                let (drops, kernel) = (gateways[0].drops(), kernel.state());
-                panic!("{shape:?}, {family} inside: {outcome:?} of {PINGS}; {drops:?}; {kernel}");
-            }
+        let outcome = both_ways(&topology, &mut kernel);
+        if outcome != [PINGS; 4] {
+            let (drops, kernel) = (gateways[0].drops(), kernel.state());
+            panic!("{shape:?}: {outcome:?} of {PINGS}; {drops:?}; {kernel}");
         }
     }
 }
@@ -114,13 +114,23 @@ fn shapes() -> Vec<SaShape> {
     shapes
 }
 
-/// Replies that came to host A, and those that came to the kernel.
-fn both_ways(topology: &Topology, kernel: &mut LinuxGateway, inner: Family) -> (u64, u64) {
+/// Replies that came to host A in IPv4 and IPv6 inside, then those that came to the kernel.
+fn both_ways(topology: &Topology, kernel: &mut LinuxGateway) -> [u64; 4] {
     let plan = PingPlan {
         count: PINGS as u32,
+        // Once anything came back, ping waits no longer than this for the last reply.
+        interval: Duration::from_millis(500),
         ..PingPlan::default()
     };
-    let to = Side::B.host_address(inner);
-    let pings = traffic::ping(topology.host(Side::A), to, plan).expect("a count");
-    (pings.received, kernel.ping(inner, PINGS))
+    let from_host = |family| {
+        let to = Side::B.host_address(family);
+        let pings = traffic::ping(topology.host(Side::A), to, plan);
+        pings.expect("a count").received
+    };
+    thread::scope(|scope| {
+        let hosts = Family::BOTH.map(|family| scope.spawn(move || from_host(family)));
+        let kernels = Family::BOTH.map(|family| kernel.ping(family, PINGS));
+        let [v4, v6] = hosts.map(|pings| pings.join().expect("a count"));
+        [v4, v6, kernels[0], kernels[1]]
+    })
 }
