@@ -6,9 +6,7 @@ use adit_abi::{
     Action, Direction, Limits, Mode, Prefix, Protocol, RouteKind, SaFlags, SaRecord, SaRef,
     Selector, Spi,
 };
-use adit_dataplane::crypto::Provider;
-use adit_dataplane::frame::ChunkSize;
-use adit_dataplane::memory_gateway::{INSIDE, MemoryGateway, Site};
+use adit_dataplane::memory_gateway::{INSIDE, MemoryGateway, Site, TunnelPlan};
 use std::net::IpAddr;
 use zerocopy::FromZeros;
 
@@ -18,7 +16,7 @@ pub struct DataPath(MemoryGateway);
 impl DataPath {
     /// A gateway with these tunnels, their sequence numbers as they say.
     pub fn new(tunnels: &[Tunnel]) -> Self {
-        let mut gateway = MemoryGateway::new(Site(1), Provider::Fast, ChunkSize::K2);
+        let mut gateway = MemoryGateway::new(Site(1), &TunnelPlan::default());
         for (prefix, v6) in [("10.101.0.0", false), ("fd01::", true)] {
             let prefix = Prefix::new(prefix.parse().expect("an address"), 16);
             let prefix = prefix.expect("a prefix");
