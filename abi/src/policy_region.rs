@@ -458,8 +458,14 @@ impl PolicyWriter {
         Ok(SaRef { slot, generation })
     }
 
-    /// Gives a reserved slot back unused.
+    /// Gives a reserved slot back unused. Its generation is not used again: the data plane may have prepared it.
     pub fn cancel_sa(&mut self, sa: SaRef) {
+        if let Some(slot) = self
+            .reader
+            .slot::<SaRecord>(self.reader.layout.sas, sa.slot)
+        {
+            slots::skip_generation(slot);
+        }
         self.give(Mark::Sas, sa.slot);
     }
 
@@ -767,6 +773,17 @@ mod tests {
         assert_eq!(first.slot, second.slot);
         assert!(second.generation > first.generation);
         assert!(w.reader().sa(first).is_none());
+    }
+
+    #[test]
+    fn a_cancelled_slot_does_not_lend_its_generation_to_another_sa() {
+        let mut w = PolicyWriter::create(&small(), 9).unwrap();
+        let cancelled = w.reserve_sa().unwrap();
+        w.cancel_sa(cancelled);
+        let next = add(&mut w, 300);
+        assert_eq!(next.slot, cancelled.slot);
+        assert!(next.generation > cancelled.generation);
+        assert_eq!(w.reader().sa(next).unwrap().spi, Spi(300));
     }
 
     #[test]

@@ -78,6 +78,13 @@ pub fn next_generation(slot: &[AtomicU64]) -> u32 {
     last.wrapping_add(1).max(1)
 }
 
+/// Passes over the generation that the next [`publish`] would use: somebody was told of it, and it came to nothing.
+pub fn skip_generation(slot: &[AtomicU64]) {
+    if let Some(head) = slot.first() {
+        head.store(u64::from(next_generation(slot)) << 1, Ordering::Release);
+    }
+}
+
 /// Makes a slot not live and wipes its words; the generation stays, so that reuse is noticed.
 pub fn retire(slot: &[AtomicU64]) {
     let Some((head, body)) = slot.split_first() else {
