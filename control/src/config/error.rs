@@ -110,7 +110,7 @@ impl<'a> Report<'a> {
             .strip_prefix("invalid type: ")
             .and_then(|rest| rest.split_once(", expected "))
         {
-            self.add(span, key, format!("{found} found"), expected, "");
+            self.add(span, key, format!("{found} found"), plain(expected), "");
         } else {
             self.add(span, key, message, "", "");
         }
@@ -149,6 +149,17 @@ pub(super) fn join(section: &str, key: &str) -> String {
         key.to_owned()
     } else {
         format!("{section}.{key}")
+    }
+}
+
+/// The TOML reader's word for a type, in the user's.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "a list",
+        "i64" => "a number",
+        "a boolean" => "true or false",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
     }
 }
 

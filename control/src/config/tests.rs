@@ -1,1 +1,362 @@
+//! What the file may say, and what is said about a wrong one.
 
+use std::path::Path;
+
+use adit_abi::message::ZeroCopy;
+use adit_abi::{Action, Direction, Side, Suite};
+
+use super::parse;
+use crate::sadb::Origin;
+
+const PORTS: &str = r#"
+[gateway]
+ports = [{ interface = "lan0", side = "inside" }, { interface = "wan0", side = "outside" }]
+"#;
+
+const CHILD: &str = r#"
+[connections.b]
+local_addrs = ["192.0.2.1"]
+remote_addrs = ["192.0.2.2"]
+[connections.b.children.net]
+local_ts = ["10.1.0.0/24"]
+remote_ts = ["10.2.0.0/24"]
+esp_proposals = ["aes256-sha256-esn"]
+rekey_time = "50m"
+life_time = "1h"
+manual = { spi_in = 0xc0000001, spi_out = 0xc0000002, secret = "b" }
+"#;
+
+fn secret(enc: usize, auth: usize) -> String {
+    let mut text = "[secrets.b]\n".to_owned();
+    for (n, side) in ["in", "out"].into_iter().enumerate() {
+        text += &format!("enc_{side} = \"{}\"\n", format!("1{n}").repeat(enc));
+        if auth > 0 {
+            text += &format!("auth_{side} = \"{}\"\n", format!("2{n}").repeat(auth));
+        }
+    }
+    text
+}
+
+fn errors(text: &str) -> Vec<String> {
+    let errors = parse(Path::new("adit.toml"), text).expect_err("errors");
+    errors.to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn ports_are_all_that_a_file_must_have() {
+    let config = parse(Path::new("adit.toml"), PORTS).unwrap();
+    let g = &config.gateway;
+    let ports: Vec<_> = g
+        .ports
+        .iter()
+        .map(|p| (p.interface.as_str(), p.side))
+        .collect();
+    assert_eq!(ports, [("lan0", Side::Inside), ("wan0", Side::Outside)]);
+    assert_eq!(
+        (g.frame_size, g.zero_copy, g.workers),
+        (2048, ZeroCopy::Auto, None)
+    );
+    assert_eq!(g.settings.unmatched, Action::Discard as u8);
+    assert_eq!(g.settings.clamp_mss, 1);
+    assert_eq!(g.control_socket_mode, 0o600);
+    assert!(config.policies.is_empty() && config.sas.is_empty());
+}
+
+#[test]
+fn ports_can_be_tables_of_their_own() {
+    let text = "[[gateway.ports]]\ninterface = \"a\"\nside = \"inside\"\nqueues = 2\n\
+                [[gateway.ports]]\ninterface = \"b\"\nside = \"outside\"\nqueues = 2\n";
+    let config = parse(Path::new("adit.toml"), text).unwrap();
+    assert_eq!(config.gateway.ports[1].queues, Some(2));
+}
+
+#[test]
+fn a_manually_keyed_child_is_a_policy_and_two_sas() {
+    let text = [PORTS, CHILD, &secret(32, 32)].concat();
+    let config = parse(Path::new("adit.toml"), &text).unwrap();
+    let [policy] = config.policies.as_slice() else {
+        panic!()
+    };
+    assert_eq!(
+        (policy.name.as_str(), policy.action),
+        ("b/net", Action::Protect)
+    );
+    assert_eq!(policy.origin, Origin::File);
+    let [inbound, outbound] = config.sas.as_slice() else {
+        panic!()
+    };
+    assert_eq!(
+        (inbound.direction, inbound.spi.0),
+        (Direction::Inbound, 0xc000_0001)
+    );
+    assert_eq!(
+        (outbound.direction, outbound.spi.0),
+        (Direction::Outbound, 0xc000_0002)
+    );
+    assert_eq!(inbound.source, outbound.destination);
+    assert_eq!(inbound.enc_key.bytes(), [0x10; 32]);
+    assert_eq!(outbound.auth_key.bytes(), [0x21; 32]);
+    assert_eq!(outbound.proposal.suite, Suite::Aes256CbcHmacSha256);
+    assert!(outbound.proposal.esn && outbound.encap.is_none());
+    assert_eq!((outbound.soft.seconds, outbound.hard.seconds), (3000, 3600));
+    for sa in &config.sas {
+        assert_eq!(sa.check(1024), Ok(()));
+    }
+}
+
+#[test]
+fn udp_encapsulation_swaps_its_ports_for_what_arrives() {
+    let child = CHILD.replace(
+        "[connections.b.children.net]",
+        "encap = true\nremote_port = 10001\n[connections.b.children.net]",
+    );
+    let config = parse(
+        Path::new("adit.toml"),
+        &[PORTS, &child, &secret(32, 32)].concat(),
+    )
+    .unwrap();
+    let ports = |n: usize| {
+        let e = config.sas[n].encap.unwrap();
+        (e.source, e.destination)
+    };
+    assert_eq!((ports(0), ports(1)), ((10001, 4500), (4500, 10001)));
+    assert!(!config.sas[0].keepalive && config.sas[1].keepalive);
+}
+
+#[test]
+fn policies_stand_in_their_own_section() {
+    let text = format!(
+        "{PORTS}\n[policies.dns]\naction = \"bypass\"\npriority = 5\n\
+         local_ts = [\"10.1.0.0/24\", \"fd00:1::/64\"]\n\
+         remote_ts = [\"192.0.2.53[udp/53]\", \"2001:db8::53[udp/53]\"]\n"
+    );
+    let config = parse(Path::new("adit.toml"), &text).unwrap();
+    let [policy] = config.policies.as_slice() else {
+        panic!()
+    };
+    assert_eq!((policy.action, policy.priority), (Action::Bypass, 5));
+    assert_eq!(policy.selectors.len(), 2, "one for each family");
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_line_and_a_remedy() {
+    let text = r#"[gateway]
+frame_size = 3000
+zero_copy = "atuo"
+ring_size = 1000
+cpus = [1]
+workers = 2
+control_socket_mode = "0666"
+ports = [
+  { interface = "lan0", side = "inside" },
+  { interface = "lan0", side = "inside" },
+]
+[policies.p]
+action = "allow"
+local_ts = ["10.1.0.0/33"]
+remote_ts = []
+[politics.p]
+"#;
+    assert_eq!(
+        errors(text),
+        [
+            "adit.toml:2: gateway.frame_size: 3000 found, expected 2048 or 4096; take 4096 only for an MTU above 1500",
+            "adit.toml:3: gateway.zero_copy: \"atuo\" found, expected \"auto\" or \"copy\" or \"force\"; did you mean \"auto\"?",
+            "adit.toml:4: gateway.ring_size: 1000 found, expected a power of two from 64 to 65536; 2048 serves well",
+            "adit.toml:5: gateway.cpus: 1 CPUs found, expected one for each of the 2 workers; list as many CPUs as workers, or leave `cpus` out",
+            "adit.toml:7: gateway.control_socket_mode: \"0666\" found, expected an octal file mode that gives others nothing; write \"0600\", or \"0660\" to let the socket's group in",
+            "adit.toml:8: gateway.ports: no port on the outside side, expected at least one port on each side; add ports = [{ interface = \"lan0\", side = \"inside\" }, { interface = \"wan0\", side = \"outside\" }]",
+            "adit.toml:10: gateway.ports.1.interface: \"lan0\" found twice, expected each interface once; remove one of them",
+            "adit.toml:12: policies.p.remote_ts: missing, expected at least one prefix or range; add remote_ts = [\"10.1.0.0/24\"]",
+            "adit.toml:13: policies.p.action: \"allow\" found, expected \"protect\" or \"bypass\" or \"discard\"",
+            "adit.toml:14: policies.p.local_ts: \"10.1.0.0/33\" found, expected a prefix length of at most 32; write for example \"10.1.0.0/24\" or \"10.1.0.0/24[tcp/80]\"",
+            "adit.toml:16: politics: unknown section; did you mean `policies`?",
+        ]
+    );
+}
+
+#[test]
+fn what_does_not_fit_its_key_is_told_for_every_section() {
+    let text = r#"[gateway]
+frame_sizes = 2048
+[connections.b]
+local_addrs = "192.0.2.1"
+[policies.p]
+priority = "high"
+[secrets.s]
+enc_inn = "00"
+"#;
+    assert_eq!(
+        errors(text),
+        [
+            "adit.toml:1: gateway.ports: missing, expected at least one port on each side; add ports = [{ interface = \"lan0\", side = \"inside\" }, { interface = \"wan0\", side = \"outside\" }]",
+            "adit.toml:2: gateway.frame_sizes: unknown key; did you mean `frame_size`?",
+            "adit.toml:4: connections.b.local_addrs: string \"192.0.2.1\" found, expected a list",
+            "adit.toml:6: policies.p.priority: string \"high\" found, expected a number",
+            "adit.toml:8: secrets.s.enc_inn: unknown key; did you mean `enc_in`?",
+        ]
+    );
+}
+
+#[test]
+fn broken_toml_is_shown_where_it_breaks() {
+    let e = errors("[gateway]\nworkers = \n");
+    assert!(e[0].starts_with("adit.toml:2: "), "{e:?}");
+    assert!(errors("[gateway")[0].starts_with("adit.toml:1: "));
+}
+
+#[test]
+fn counter_mode_keys_from_a_file_need_the_unsafe_setting() {
+    let child = CHILD.replace("aes256-sha256-esn", "aes128gcm16");
+    let text = [PORTS, &child, &secret(20, 0)].concat();
+    assert_eq!(
+        errors(&text),
+        [
+            "adit.toml:14: connections.b.children.net.manual.secret: aes128gcm16 with a key from a file found, expected \
+             aes128-sha256, aes192-sha256 or aes256-sha256; a counter-mode suite repeats nonces after a restart (RFC 8221 §3): \
+             take another, put fresh keys in over the control socket, or set gateway.unsafe_static_counter_mode_keys = true"
+        ]
+    );
+    let unsafe_text = text.replace(
+        "[gateway]",
+        "[gateway]\nunsafe_static_counter_mode_keys = true",
+    );
+    assert_eq!(
+        parse(Path::new("adit.toml"), &unsafe_text)
+            .unwrap()
+            .sas
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn wrong_children_are_told_apart() {
+    let with = |from: &str, to: &str| {
+        let text = [PORTS, &CHILD.replace(from, to), &secret(32, 32)].concat();
+        errors(&text).remove(0)
+    };
+    for (from, to, expected) in [
+        (
+            "spi_in = 0xc0000001",
+            "spi_in = 7",
+            "manual.spi_in: 0x7 found, expected 0x100 to 0xffffffff; 0 to 255 are reserved (RFC 4303 §2.1)",
+        ),
+        (
+            "secret = \"b\"",
+            "secret = \"c\"",
+            "manual.secret: \"c\" found, expected a section under `secrets`; add [secrets.c]",
+        ),
+        (
+            "aes256-sha256-esn",
+            "aes128-sha256",
+            "manual.secret: enc_in of \"b\" has 32 octets, expected 16 for aes128-sha256",
+        ),
+        (
+            "\"10.2.0.0/24\"",
+            "\"fd00::/64\"",
+            "remote_ts: does not fit local_ts, expected local and remote addresses of one family",
+        ),
+        (
+            "[\"10.2.0.0/24\"]",
+            "[\"10.2.0.0/24\", \"10.3.0.0/24\"]",
+            "remote_ts: 2 selectors found, expected one",
+        ),
+        (
+            "\"192.0.2.2\"",
+            "\"2001:db8::1\"",
+            "connections.b.remote_addrs: 192.0.2.1 and 2001:db8::1 found, expected addresses of one family",
+        ),
+        (
+            "\"50m\"",
+            "\"2h\"",
+            "rekey_time: 7200 is more than 3600, expected a soft lifetime within the hard one; lower it",
+        ),
+        (
+            "\"50m\"",
+            "\"soon\"",
+            "rekey_time: \"soon\" found, expected seconds",
+        ),
+        (
+            "manual =",
+            "# manual =",
+            "manual: missing, expected SPIs and a secret",
+        ),
+    ] {
+        let e = with(from, to);
+        assert!(e.contains(expected), "{e}\n{expected}");
+    }
+}
+
+#[test]
+fn keys_may_lie_in_files_and_are_never_shown() {
+    let dir = std::env::temp_dir().join(format!("adit-config-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("key"), format!("{}\n", "ab".repeat(32))).unwrap();
+    let secrets = secret(32, 32).replace(&format!("\"{}\"", "10".repeat(32)), "{ file = \"key\" }");
+    let text = [PORTS, CHILD, &secrets].concat();
+    let config = parse(&dir.join("adit.toml"), &text).unwrap();
+    std::fs::write(dir.join("key"), "not hexadecimal: 5ecret").unwrap();
+    let wrong = parse(&dir.join("adit.toml"), &text)
+        .unwrap_err()
+        .to_string();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let missing = parse(&dir.join("adit.toml"), &text)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(config.sas[0].enc_key.bytes(), [0xab; 32]);
+    assert!(
+        wrong.contains("an even number of hexadecimal digits") && !wrong.contains("5ecret"),
+        "{wrong}"
+    );
+    assert!(missing.contains("cannot be read"), "{missing}");
+    let odd = [PORTS, CHILD, &secret(32, 32).replace("\"1010", "\"x10")].concat();
+    let odd = errors(&odd).join("\n");
+    assert!(
+        odd.contains("secrets.b.enc_in: something else found") && !odd.contains("x10"),
+        "{odd}"
+    );
+    assert!(
+        !format!("{config:?}").contains("171"),
+        "Debug shows lengths only"
+    );
+}
+
+#[test]
+fn a_secret_of_the_wrong_type_is_not_shown_either() {
+    let text = [
+        PORTS,
+        "[secrets.b]\nenc_in = 123456\nenc_out = { fil = \"x\" }\n",
+    ]
+    .concat();
+    let all = errors(&text).join("\n");
+    assert!(!all.contains("123456"), "{all}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let e = super::load(Path::new("/nonexistent/adit.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        e.starts_with("/nonexistent/adit.toml: cannot be read: "),
+        "{e}"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_without_harm(text in "\\PC*") {
+        let _ = parse(Path::new("adit.toml"), &text);
+    }
+
+    #[test]
+    fn any_value_in_any_place_is_read_without_harm(
+        key in "[a-z_.]{1,30}",
+        value in proptest::sample::select(vec!["1", "-1", "\"x\"", "[]", "[\"a\"]", "{}", "true", "1.5", "[{}]", "9223372036854775807"]),
+    ) {
+        let _ = parse(Path::new("adit.toml"), &format!("{key} = {value}"));
+        let _ = parse(Path::new("adit.toml"), &format!("[gateway]\n{key} = {value}"));
+        let _ = parse(Path::new("adit.toml"), &format!("[connections.a.children.b]\n{key} = {value}"));
+    }
+}
