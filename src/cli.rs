@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::lab::cli::LabCommand;
 use crate::policy::PolicyCommand;
 use crate::sa::SaCommand;
-use crate::{lab, policy, sa, stats, status};
+use crate::{check, lab, policy, sa, stats, status};
 
 /// How long one step of the gateway's answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +31,11 @@ enum Command {
     /// Gateways, hosts and the wire between them in network namespaces of this machine
     #[command(subcommand)]
     Lab(LabCommand),
+    /// Explain what is wrong with a configuration file; needs no gateway
+    Check {
+        /// The file
+        file: PathBuf,
+    },
     /// How the gateway stands: data plane, ports, tables
     Status(Gateway),
     /// Packets, octets and drops by reason
@@ -89,6 +94,9 @@ pub enum CliError {
     /// The gateway refused, or the connection broke.
     #[error(transparent)]
     Gateway(#[from] ClientError),
+    /// The file is not what it should be.
+    #[error("{0}")]
+    Config(#[from] adit_control::config::ConfigErrors),
     /// The key cannot be used.
     #[error("key: {0}")]
     Key(#[from] crate::key::KeyError),
@@ -121,6 +129,7 @@ pub fn run(adit: Adit) -> ExitCode {
     let out = &mut io::stdout().lock();
     let outcome = match &adit.command {
         Command::Lab(command) => return lab::cli::run(command),
+        Command::Check { file } => check::run(file, out),
         Command::Status(gateway) => gateway
             .connect()
             .and_then(|client| status::run(client, gateway.json, out)),
@@ -135,6 +144,11 @@ pub fn run(adit: Adit) -> ExitCode {
         // A reader like `head` that has seen enough is no failure.
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
+        }
+        // Its lines begin with the file's name, for editors.
+        Err(CliError::Config(errors)) => {
+            eprintln!("{errors}");
+            ExitCode::FAILURE
         }
         Err(error) => {
             eprintln!("adit: {error}");

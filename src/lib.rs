@@ -1,5 +1,6 @@
 //! What the operator's command, `adit`, is made of; the privileged tests use parts of it.
 
+pub mod check;
 pub mod cli;
 pub mod key;
 pub mod lab;

@@ -32,9 +32,6 @@ pub enum SaCommand {
 /// A new SA.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SaAdd {
-    /// Name to show [default: the policy's]
-    #[arg(long)]
-    pub name: Option<String>,
     /// Policy that it serves; an outbound SA becomes the one that the policy seals into
     #[arg(long)]
     pub policy: Option<String>,
@@ -123,10 +120,8 @@ impl SaAdd {
     pub fn message(&self, keys: &Keys) -> Message {
         let yes = |set: bool| if set { "yes" } else { "no" };
         let mut message = Message::new();
-        for (key, value) in [("name", &self.name), ("policy", &self.policy)] {
-            if let Some(value) = value {
-                message.add(key, value);
-            }
+        if let Some(policy) = &self.policy {
+            message.add("policy", policy);
         }
         message
             .add("direction", &self.direction)
@@ -413,12 +408,11 @@ mod tests {
             encryption: Zeroizing::new(vec![1]),
             integrity: Some(Zeroizing::new(vec![2])),
         };
-        let options = "--policy net --name site --esn --window 64 --encap 4500:10001 --keepalive --dscp 46 --df set \
+        let options = "--policy net --esn --window 64 --encap 4500:10001 --keepalive --dscp 46 --df set \
             --hard-packets 1 --hard-bytes 2 --hard-seconds 3 --soft-packets 4 --soft-bytes 5 --soft-seconds 6";
         let message = add(options).message(&keys);
         for (key, value) in [
             ("policy", "net"),
-            ("name", "site"),
             ("esn", "yes"),
             ("replay_window", "64"),
             ("encap", "yes"),

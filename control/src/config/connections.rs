@@ -20,9 +20,10 @@ use crate::selector_syntax::SelectorSide;
 pub(super) const CHILD_PRIORITY: u64 = 2000;
 
 /// What other sections say about children.
-pub(super) struct Rules {
+pub(super) struct Rules<'a> {
     pub static_counter_mode_keys: bool,
     pub most_window: u16,
+    pub unreadable: &'a [String],
 }
 
 /// What a child takes over from its connection.
@@ -34,11 +35,11 @@ struct Outer {
 
 pub(super) fn check(
     report: &mut Report<'_>,
-    rules: &Rules,
+    rules: &Rules<'_>,
     secrets: &BTreeMap<String, KeyPair>,
     raw: Named<RawConnection>,
 ) -> (Vec<PolicySpec>, Vec<SaSpec>) {
-    let (mut policies, mut sas) = (Vec::new(), Vec::new());
+    let (mut policies, mut sas) = (Vec::new(), Vec::<SaSpec>::new());
     for (name, (span, raw)) in raw {
         let mut s = Section {
             report: &mut *report,
@@ -64,12 +65,37 @@ pub(super) fn check(
             if let Some((p, pair)) =
                 check_child(&mut c, rules, secrets, &outer, policy, raw.get_ref())
             {
+                let taken = |sa: &SaSpec| sas.iter().any(|other| other.key() == sa.key());
+                for (key, sa) in ["spi_in", "spi_out"].into_iter().zip(&pair) {
+                    if taken(sa) {
+                        c.spi_taken(key, raw.get_ref(), sa);
+                    }
+                }
                 policies.push(p);
                 sas.extend(pair);
             }
         }
     }
     (policies, sas)
+}
+
+impl Section<'_, '_> {
+    fn spi_taken(&mut self, key: &str, raw: &RawChild, sa: &SaSpec) {
+        let field = raw.manual.as_ref().map(|m| match key {
+            "spi_in" => &m.get_ref().spi_in,
+            _ => &m.get_ref().spi_out,
+        });
+        if let Some(Some(at)) = field {
+            let found = format!("{:?} to {} found twice", sa.spi, sa.destination);
+            self.wrong(
+                &format!("manual.{key}"),
+                at,
+                found,
+                "a number of its own for each SA to an address",
+                "take another on both gateways",
+            );
+        }
+    }
 }
 
 fn outer(s: &mut Section<'_, '_>, raw: &RawConnection) -> Outer {
@@ -95,7 +121,7 @@ fn outer(s: &mut Section<'_, '_>, raw: &RawConnection) -> Outer {
 
 fn check_child(
     s: &mut Section<'_, '_>,
-    rules: &Rules,
+    rules: &Rules<'_>,
     secrets: &BTreeMap<String, KeyPair>,
     outer: &Outer,
     policy: String,
@@ -256,7 +282,7 @@ fn lifetimes(s: &mut Section<'_, '_>, raw: &RawChild) -> (Lifetime, Lifetime) {
     (soft, hard)
 }
 
-fn window(s: &mut Section<'_, '_>, rules: &Rules, raw: &RawChild) -> u16 {
+fn window(s: &mut Section<'_, '_>, rules: &Rules<'_>, raw: &RawChild) -> u16 {
     let default = rules.most_window.min(1024);
     let Some(value) = &raw.replay_window else {
         return default;
@@ -332,7 +358,7 @@ fn spi(s: &mut Section<'_, '_>, key: &str, field: &super::raw::Field<i64>) -> Op
 
 fn keys(
     s: &mut Section<'_, '_>,
-    rules: &Rules,
+    rules: &Rules<'_>,
     secrets: &BTreeMap<String, KeyPair>,
     raw: &RawManual,
     proposal: Option<EspProposal>,
@@ -346,6 +372,12 @@ fn keys(
         return None;
     };
     let Some(pair) = secrets.get(id.get_ref()) else {
+        if rules
+            .unreadable
+            .contains(&format!("secrets.{}", id.get_ref()))
+        {
+            return None;
+        }
         let found = format!("{:?} found", id.get_ref());
         let remedy = format!("add [secrets.{}]", id.get_ref());
         s.wrong("secret", id, found, "a section under `secrets`", remedy);

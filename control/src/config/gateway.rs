@@ -18,8 +18,8 @@ pub(super) struct Checked {
 pub(super) fn check(
     report: &mut Report<'_>,
     raw: Option<(std::ops::Range<usize>, RawGateway)>,
+    is_told: bool,
 ) -> Checked {
-    let missing = raw.is_none();
     let (span, raw) = raw.unwrap_or_default();
     let mut s = Section {
         report,
@@ -59,8 +59,8 @@ pub(super) fn check(
         huge_pages: s.flag(&raw.huge_pages, false),
         settings: settings(&mut s, &raw),
         table: table(&mut s, raw.table.as_ref()),
-        ports: if missing {
-            no_ports(&mut s)
+        ports: if is_told {
+            Vec::new()
         } else {
             ports(&mut s, &raw.ports)
         },

@@ -134,14 +134,29 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
         sections.sort(&mut report, key, value);
     }
     let secrets = secrets::check(&mut report, path, sections.secrets);
-    let gateway = gateway::check(&mut report, sections.gateway);
+    let is_told = |section: &str| sections.unreadable.iter().any(|s| s == section);
+    let gateway = gateway::check(&mut report, sections.gateway, is_told("gateway"));
     let mut policies = policies::check(&mut report, sections.policies);
     let rules = connections::Rules {
         static_counter_mode_keys: gateway.static_counter_mode_keys,
         most_window: gateway.gateway.table.window,
+        unreadable: &sections.unreadable,
     };
     let (child_policies, sas) =
         connections::check(&mut report, &rules, &secrets, sections.connections);
+    for p in &policies {
+        if child_policies.iter().any(|c| c.name == p.name) {
+            let key = format!("policies.{}", p.name);
+            let expected = "a name that no child has as CONNECTION/CHILD";
+            report.add(
+                0..0,
+                key,
+                "the name is taken by a child",
+                expected,
+                "rename it",
+            );
+        }
+    }
     policies.extend(child_policies);
     match report.finish(path) {
         Some(errors) => Err(errors),
@@ -161,6 +176,8 @@ type Named<T> = BTreeMap<String, (std::ops::Range<usize>, T)>;
 #[derive(Default)]
 struct Sections {
     gateway: Option<(std::ops::Range<usize>, raw::RawGateway)>,
+    /// Parts that cannot be read: that was told, and what follows from it need not be.
+    unreadable: Vec<String>,
     connections: Named<raw::RawConnection>,
     policies: Named<raw::RawPolicy>,
     secrets: Named<raw::RawSecret>,
@@ -178,13 +195,13 @@ impl Sections {
         let span = key.span();
         match key.get_ref().as_ref() {
             "gateway" => {
-                if let Some(raw) = read(report, "gateway", value) {
+                if let Some(raw) = self.read(report, "gateway", value) {
                     self.gateway = Some((span, raw));
                 }
             }
-            "connections" => self.connections = each(report, "connections", value),
-            "policies" => self.policies = each(report, "policies", value),
-            "secrets" => self.secrets = each(report, "secrets", value),
+            "connections" => self.connections = self.each(report, "connections", value),
+            "policies" => self.policies = self.each(report, "policies", value),
+            "secrets" => self.secrets = self.each(report, "secrets", value),
             other => {
                 let known = SECTIONS.map(str::to_owned);
                 let remedy = match error::nearest(other, &known) {
@@ -195,45 +212,43 @@ impl Sections {
             }
         }
     }
-}
 
-fn read<T: DeserializeOwned>(
-    report: &mut Report<'_>,
-    section: &str,
-    value: Spanned<DeValue<'_>>,
-) -> Option<T> {
-    match T::deserialize(ValueDeserializer::from(value)) {
-        Ok(raw) => Some(raw),
-        Err(e) => {
-            report.add_toml(section, &e);
-            None
+    fn read<T: DeserializeOwned>(
+        &mut self,
+        report: &mut Report<'_>,
+        section: &str,
+        value: Spanned<DeValue<'_>>,
+    ) -> Option<T> {
+        match T::deserialize(ValueDeserializer::from(value)) {
+            Ok(raw) => Some(raw),
+            Err(e) => {
+                report.add_toml(section, &e);
+                self.unreadable.push(section.to_owned());
+                None
+            }
         }
     }
-}
 
-fn each<T: DeserializeOwned>(
-    report: &mut Report<'_>,
-    section: &str,
-    value: Spanned<DeValue<'_>>,
-) -> Named<T> {
-    let span = value.span();
-    let DeValue::Table(table) = value.into_inner() else {
-        report.add(
-            span,
-            section,
-            "not a table",
-            format!("[{section}.NAME]"),
-            "",
-        );
-        return Named::new();
-    };
-    let mut out = Named::new();
-    for (key, value) in table {
-        let span = key.span();
-        let name = key.into_inner().into_owned();
-        if let Some(raw) = read(report, &error::join(section, &name), value) {
-            out.insert(name, (span, raw));
+    fn each<T: DeserializeOwned>(
+        &mut self,
+        report: &mut Report<'_>,
+        section: &str,
+        value: Spanned<DeValue<'_>>,
+    ) -> Named<T> {
+        let span = value.span();
+        let DeValue::Table(table) = value.into_inner() else {
+            let expected = format!("[{section}.NAME]");
+            report.add(span, section, "not a table", expected, "");
+            return Named::new();
+        };
+        let mut out = Named::new();
+        for (key, value) in table {
+            let span = key.span();
+            let name = key.into_inner().into_owned();
+            if let Some(raw) = self.read(report, &error::join(section, &name), value) {
+                out.insert(name, (span, raw));
+            }
         }
+        out
     }
-    out
 }

@@ -189,7 +189,6 @@ enc_inn = "00"
     assert_eq!(
         errors(text),
         [
-            "adit.toml:1: gateway.ports: missing, expected at least one port on each side; add ports = [{ interface = \"lan0\", side = \"inside\" }, { interface = \"wan0\", side = \"outside\" }]",
             "adit.toml:2: gateway.frame_sizes: unknown key; did you mean `frame_size`?",
             "adit.toml:4: connections.b.local_addrs: string \"192.0.2.1\" found, expected a list",
             "adit.toml:6: policies.p.priority: string \"high\" found, expected a number",
@@ -286,6 +285,22 @@ fn wrong_children_are_told_apart() {
         let e = with(from, to);
         assert!(e.contains(expected), "{e}\n{expected}");
     }
+}
+
+#[test]
+fn an_spi_serves_one_sa_only() {
+    let more = CHILD
+        .replace("connections.b", "connections.c")
+        .replace("0xc0000002", "0xc0000003");
+    let text = [PORTS, CHILD, &more, &secret(32, 32)].concat();
+    let e = errors(&text);
+    assert_eq!(
+        e,
+        [
+            "adit.toml:25: connections.c.children.net.manual.spi_in: 0xc0000001 to 192.0.2.1 found twice, expected a number of its \
+          own for each SA to an address; take another on both gateways"
+        ]
+    );
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! `adit check`: tests a configuration file without running it.
+
+use std::io::Write;
+use std::path::Path;
+
+use adit_control::config;
+
+use crate::cli::CliError;
+
+/// Reads the file and says what is in it.
+///
+/// # Errors
+/// [`CliError::Config`] with everything that is wrong, or the output's.
+pub fn run(file: &Path, out: &mut impl Write) -> Result<(), CliError> {
+    let config = config::load(file)?;
+    writeln!(
+        out,
+        "{}: fine: {}, {}, {}",
+        file.display(),
+        count(config.gateway.ports.len(), "port"),
+        count(config.policies.len(), "policy"),
+        count(config.sas.len(), "SA"),
+    )?;
+    Ok(())
+}
+
+fn count(n: usize, what: &str) -> String {
+    match (n, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(stem)) => format!("{n} {stem}ies"),
+        (_, None) => format!("{n} {what}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<String, String> {
+        let name = std::thread::current()
+            .name()
+            .unwrap_or("check")
+            .replace("::", "-");
+        let dir = std::env::temp_dir().join(format!("adit-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let file = dir.join("adit.toml");
+        std::fs::write(&file, text).expect("a file");
+        let mut out = Vec::new();
+        let outcome = run(&file, &mut out);
+        std::fs::remove_dir_all(&dir).expect("removed");
+        let strip = |text: String| text.replace(&format!("{}/", dir.display()), "");
+        match outcome {
+            Ok(()) => Ok(strip(String::from_utf8(out).expect("text"))),
+            Err(e) => Err(strip(e.to_string())),
+        }
+    }
+
+    #[test]
+    fn a_good_file_is_summed_up() {
+        let text = "gateway.ports = [{ interface = \"a\", side = \"inside\" }, { interface = \"b\", side = \"outside\" }]\n\
+                    [policies.x]\naction = \"discard\"\nlocal_ts = [\"::/0\"]\nremote_ts = [\"::/0\"]\n";
+        assert_eq!(
+            check(text).as_deref(),
+            Ok("adit.toml: fine: 2 ports, 1 policy, 0 SAs\n")
+        );
+    }
+
+    #[test]
+    fn a_bad_file_is_explained_line_by_line() {
+        let e = check("[gateway]\nport = []\n[gatewy]\n").expect_err("errors");
+        let lines: Vec<_> = e.lines().collect();
+        assert_eq!(
+            lines[0],
+            "adit.toml:2: gateway.port: unknown key; did you mean `ports`?"
+        );
+        assert!(
+            lines
+                .iter()
+                .any(|l| *l == "adit.toml:3: gatewy: unknown section; did you mean `gateway`?"),
+            "{e}"
+        );
+    }
+}
