@@ -74,9 +74,7 @@ mod tests {
             "adit.toml:2: gateway.port: unknown key; did you mean `ports`?"
         );
         assert!(
-            lines
-                .iter()
-                .any(|l| *l == "adit.toml:3: gatewy: unknown section; did you mean `gateway`?"),
+            lines.contains(&"adit.toml:3: gatewy: unknown section; did you mean `gateway`?"),
             "{e}"
         );
     }

@@ -23,6 +23,10 @@ const NOTIFY: Token = Token(2);
 const PLANE: usize = 3;
 const VICI: usize = PLANE + Plane::TOKENS;
 
+/// How long commands wait after the start for a running data plane to bring the table back: until then, nothing
+/// could be listed, and what is added might be there already.
+const GRACE: Duration = Duration::from_millis(300);
+
 /// Why the process ends with an error.
 #[derive(Debug, Error)]
 pub enum DaemonError {
@@ -73,12 +77,17 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     info!("ready for a data plane");
 
     let mut events = Events::with_capacity(256);
+    let serve_from = Instant::now() + GRACE;
     let mut again = true;
     loop {
+        let now = Instant::now();
+        let serving = gateway.is_settled() || now >= serve_from;
         let timeout = if again {
             Some(Duration::ZERO)
         } else {
-            gateway.timeout(Instant::now(), clock::now())
+            let grace = (!serving).then(|| serve_from - now);
+            let due = gateway.timeout(now, clock::now());
+            [grace, due].into_iter().flatten().min()
         };
         match poll.poll(&mut events, timeout) {
             Ok(()) => {}
@@ -108,7 +117,9 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         again |= gateway.serve_plane(&registry);
         again |= gateway.handle_events();
         gateway.expire(clock::now());
-        again |= server.turn(&registry, &mut gateway);
+        if serving {
+            again |= server.turn(&registry, &mut gateway);
+        }
         while let Some((ticket, answer)) = gateway.poll_answer() {
             server.complete(ticket, &answer);
             again = true;

@@ -107,6 +107,11 @@ impl Gateway {
         self.waiting.insert(key, ticket);
     }
 
+    /// Whether it is known what an earlier control left behind: a data plane has come.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// When something is due that no socket announces, `CLOCK_BOOTTIME` nanoseconds.
     pub fn next_expiry(&self) -> Option<u64> {
         self.sadb.next_expiry()
