@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::lab::cli::LabCommand;
 use crate::policy::PolicyCommand;
 use crate::sa::SaCommand;
-use crate::{check, lab, policy, sa, stats, status};
+use crate::{check, lab, open, policy, sa, stats, status};
 
 /// How long one step of the gateway's answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,6 +46,8 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Let the kernel have every frame: nothing is protected until adit-control starts again
+    Open(Gateway),
     /// Security associations: list, add, delete
     Sa {
         #[command(flatten)]
@@ -136,6 +138,7 @@ pub fn run(adit: Adit) -> ExitCode {
         Command::Stats { gateway, all } => gateway
             .connect()
             .and_then(|client| stats::run(client, gateway.json, *all, out)),
+        Command::Open(gateway) => open::run(gateway, out),
         Command::Sa { gateway, command } => sa::run(gateway, command, out),
         Command::Policy { gateway, command } => policy::run(gateway, command, out),
     };

@@ -4,6 +4,7 @@ pub mod check;
 pub mod cli;
 pub mod key;
 pub mod lab;
+pub mod open;
 pub mod policy;
 pub mod sa;
 pub mod stats;

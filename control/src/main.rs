@@ -1,11 +1,13 @@
 //! `adit-control`: everything of the gateway that touches the world, packets excepted.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use adit_control::{config, daemon};
 use clap::Parser;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -27,12 +29,10 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    // SA keys live here: no core dumps, no debugger of another user.
-    if let Err(e) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        warn!("core dumps cannot be forbidden: {e}");
-    }
+    keep_keys_in();
     let config = match config::load(&arguments.config) {
         Ok(config) => config,
         Err(errors) => {
@@ -46,5 +46,23 @@ fn main() -> ExitCode {
             error!("{e}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// SA keys live here: no core dumps, no debugger of another user, nothing in swap.
+fn keep_keys_in() {
+    if let Err(e) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        warn!("core dumps cannot be forbidden: {e}");
+    }
+    let no_limit = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    // With a limit, locking would make later allocations fail.
+    let locked = setrlimit(Resource::Memlock, no_limit).and_then(|()| {
+        mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
+    });
+    if let Err(e) = locked {
+        warn!("memory may be swapped out: {e}");
     }
 }

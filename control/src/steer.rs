@@ -119,24 +119,35 @@ impl Steer {
         Ok(())
     }
 
-    /// Lets go of ports that are no longer configured: interfaces that an earlier control steered.
+    /// Forgets ports whose interface is gone, and returns the numbers of interfaces that an earlier control
+    /// steered and nobody wants any more: they stay closed, for only [`Steer::open`] opens.
     ///
     /// # Errors
     /// A refusal of the kernel.
-    pub fn keep_only(&mut self, wanted: &[u32]) -> Result<(), SteeringError> {
+    pub fn leftovers(
+        &mut self,
+        wanted: &[u32],
+        exists: impl Fn(u32) -> bool,
+    ) -> Result<Vec<u32>, SteeringError> {
         let Some(steering) = &mut self.steering else {
-            return Ok(());
+            return Ok(Vec::new());
         };
+        let mut left = Vec::new();
         for port in steering.ports()? {
-            if !wanted.contains(&port.ifindex) {
+            if wanted.contains(&port.ifindex) {
+                continue;
+            }
+            if exists(port.ifindex) {
+                left.push(port.ifindex);
+            } else {
                 info!(
                     ifindex = port.ifindex,
-                    "no port any more: its steering ends"
+                    "the interface is gone, and so is its steering"
                 );
                 steering.detach(port.ifindex)?;
             }
         }
-        Ok(())
+        Ok(left)
     }
 
     /// Hands what is redirected on a port and queue to a socket.

@@ -44,8 +44,11 @@ impl Gateway {
         let mut drops = Message::new();
         let mut sections = Message::new();
         for reason in DropReason::ALL {
-            drops.add(reason.name(), total(&|w| w.drops(*reason)));
-            sections.add(reason.name(), reason.rfc());
+            let dropped = total(&|w| w.drops(*reason));
+            if dropped != "0" && !reason.rfc().is_empty() {
+                sections.add(reason.name(), reason.rfc());
+            }
+            drops.add(reason.name(), dropped);
         }
         let mut ports = Message::new();
         let mut steering = Message::new();

@@ -1,7 +1,6 @@
 //! From a configuration to a closed gateway that waits for its data plane.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +17,8 @@ use super::{Gateway, GatewayPort};
 use crate::clock;
 use crate::config::{Config, Gateway as Settings};
 use crate::host::protected_routes::ProtectedRoutes;
-use crate::host::{forwarding, tun};
+use crate::host::{forwarding, offloads, tun};
+use crate::netlink::ethtool::Ethtool;
 use crate::netlink::update::Link;
 use crate::netlink::{Follower, MirrorPort};
 use crate::plane::Plane;
@@ -109,10 +109,16 @@ impl Gateway {
         sadb.forwarding().set_settings(&settings.settings);
         let mut follower = Follower::open(sadb.forwarding()).map_err(StartupError::Netlink)?;
 
-        let ports = find_ports(&settings, &mut follower, &mut sadb)?;
+        let mut ethtool = Ethtool::open()
+            .map_err(|e| warn!("the kernel's ethtool interface cannot be used: {e}"))
+            .ok();
+        let ports = find_ports(&settings, &mut follower, &mut sadb, ethtool.as_mut())?;
         let setup = setup(&settings, &ports)?;
         for port in ports.iter().filter(|p| p.side != Side::Host) {
             forwarding::switch_off(&port.name);
+            if let Some(ethtool) = &mut ethtool {
+                offloads::switch_off(ethtool, port.ifindex, &port.name);
+            }
             follower.set_port(mirror_port(port));
         }
         let path = settings.dataplane_socket.clone();
@@ -157,7 +163,15 @@ impl Gateway {
             info!(port = %port.name, side = port.side.name(), "steered");
         }
         let kept: Vec<_> = ports.iter().map(|p| p.ifindex).collect();
-        self.steer.keep_only(&kept)?;
+        let mirror = self.follower.mirror();
+        let exists = |ifindex| mirror.link_by_number(ifindex).is_some();
+        for ifindex in self.steer.leftovers(&kept, exists)? {
+            let link = self.follower.mirror().link_by_number(ifindex);
+            warn!(
+                interface = link.map_or("", |l| l.name.as_str()),
+                "is no port any more and stays closed: `adit open` opens everything, a restart then closes the ports"
+            );
+        }
         self.open_tun();
         if let Err(e) = self.routes.find(self.follower.asker()) {
             warn!("routes that an earlier control left cannot be read: {e}");
@@ -223,6 +237,7 @@ fn find_ports(
     settings: &Settings,
     follower: &mut Follower,
     sadb: &mut Sadb,
+    mut ethtool: Option<&mut Ethtool>,
 ) -> Result<Vec<GatewayPort>, StartupError> {
     let mut ports = Vec::new();
     for (number, port) in (0u8..).zip(&settings.ports) {
@@ -230,7 +245,7 @@ fn find_ports(
             .find_link(sadb.forwarding(), &port.interface)
             .map_err(StartupError::Netlink)?
             .ok_or_else(|| StartupError::NoInterface(port.interface.clone()))?;
-        let has = receive_queues(&link);
+        let has = receive_queues(&link, ethtool.as_deref_mut());
         let served = port.queues.unwrap_or(has);
         if served != has {
             return Err(StartupError::Queues {
@@ -258,18 +273,10 @@ fn find_ports(
     Ok(ports)
 }
 
-/// Receive queues in use: `/sys` lists those, netlink those that could be.
-fn receive_queues(link: &Link) -> u16 {
-    let listed = fs::read_dir(format!("/sys/class/net/{}/queues", link.name)).map(|entries| {
-        let names = entries.flatten().map(|e| e.file_name());
-        names
-            .filter(|n| n.to_string_lossy().starts_with("rx-"))
-            .count()
-    });
-    let n = match listed {
-        Ok(n) if n > 0 => n,
-        _ => link.receive_queues as usize,
-    };
+/// Receive queues in use, as the driver says, or else as many as there could be.
+fn receive_queues(link: &Link, ethtool: Option<&mut Ethtool>) -> u16 {
+    let used = ethtool.and_then(|e| e.receive_queues(link.ifindex).ok());
+    let n = used.unwrap_or(link.receive_queues);
     u16::try_from(n).unwrap_or(u16::MAX).max(1)
 }
 

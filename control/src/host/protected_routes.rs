@@ -13,7 +13,7 @@ use adit_abi::{Action, Address, Prefix};
 use tracing::warn;
 
 use crate::netlink::request::Target;
-use crate::netlink::socket::Asker;
+use crate::netlink::route_socket::Asker;
 use crate::sadb::PolicySpec;
 use crate::selector_syntax::prefixes;
 

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::mirror::{Effect, Mirror, MirrorPort};
 use super::request::Table;
-use super::socket::{Asker, Heard, Listener};
+use super::route_socket::{Asker, Heard, Listener};
 use super::update::{Link, Update};
 
 /// Not again for the same neighbour within this time.

@@ -73,6 +73,11 @@ impl Mirror {
         self.links.values().find(|l| l.name == name)
     }
 
+    /// An interface by its number.
+    pub fn link_by_number(&self, ifindex: u32) -> Option<&Link> {
+        self.links.get(&ifindex)
+    }
+
     /// Adds a port, or gives one another interface. Its routes and neighbours come when they are read afresh.
     pub fn set_port(&mut self, port: MirrorPort) {
         self.ports.retain(|p| p.number != port.number);

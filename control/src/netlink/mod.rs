@@ -1,14 +1,16 @@
 //! What the kernel knows of links, addresses, routes and neighbours, mirrored into the policy region.
 //!
-//! [`socket`] speaks NETLINK_ROUTE, [`update`] turns its messages into plain values, [`mirror`] turns those
+//! [`route_socket`] speaks NETLINK_ROUTE, [`update`] turns its messages into plain values, [`mirror`] turns those
 //! into changes of the table. [`Follower`] ties them together in a `mio` loop.
 
+pub mod ethtool;
 pub mod follower;
 pub mod mirror;
 mod neighbours;
 pub mod request;
+pub mod route_socket;
 mod routes;
-pub mod socket;
+mod socket;
 #[cfg(test)]
 mod tests;
 pub mod update;

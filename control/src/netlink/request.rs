@@ -15,7 +15,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::socket::Asker;
+use super::route_socket::Asker;
 use super::update::Update;
 use super::{OWN_PROTOCOL, OWN_TABLE};
 
