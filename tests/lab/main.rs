@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `topology` | the lab itself: the kernel forwards over its wires, captures and flows see what they should |
 //! | `ports` | AF_XDP ports: frames cross a forwarder, none is lost, binding copes with what it meets |
+//! | `netlink` | the mirror of routes and neighbours follows the kernel |
 //! | `tun` | the TUN port: the host's own packets come up and go down |
 //! | `classification` | which frames the XDP program passes, redirects and drops |
 //! | `steering` | that the XDP program outlives whoever loaded it, and fails closed |
@@ -18,6 +19,7 @@ mod skip;
 mod classification;
 mod cleanup;
 mod fail_closed;
+mod netlink;
 mod ports;
 mod restart;
 mod rig;
