@@ -108,9 +108,15 @@ impl<'a> SaState<'a> {
         self.word(6).load(Ordering::Relaxed) & flag as u64 != 0
     }
 
+    /// Makes the state ready for no generation: no worker begins to use it any more.
+    pub fn retire(&self) {
+        self.word(0).store(0, Ordering::Release);
+    }
+
     /// Makes the state ready for a generation of its slot, outbound numbers following `last_sequence`.
     ///
-    /// Only the data plane's steward may call this, and only before control publishes the SA.
+    /// Only the data plane's steward may call this, before control publishes the SA, and after every worker
+    /// that might be using the retired state has ended its turn.
     pub fn prepare(&self, generation: u32, last_sequence: u64) {
         self.word(0).store(0, Ordering::Release);
         for word in &self.words[1..] {

@@ -161,12 +161,19 @@ impl Steward {
             ToDataplane::Setup(setup) => self.set_up(link, setup, fds),
             ToDataplane::Prepare { token, sas } => {
                 if let Some(tables) = &self.tables {
-                    for p in sas {
-                        if let Some(state) = tables.state.sa(p.sa.slot)
-                            && state.generation() != p.sa.generation
-                        {
-                            state.prepare(p.sa.generation, p.last_sequence);
-                        }
+                    let stale = || {
+                        sas.iter().filter_map(|p| {
+                            let state = tables.state.sa(p.sa.slot)?;
+                            (state.generation() != p.sa.generation).then_some((p, state))
+                        })
+                    };
+                    stale().for_each(|(_, state)| state.retire());
+                    // A worker in the midst of a burst may still hold the slot's last SA.
+                    for worker in &self.workers {
+                        worker.wait_for_turn_end();
+                    }
+                    for (p, state) in stale() {
+                        state.prepare(p.sa.generation, p.last_sequence);
                     }
                 }
                 link.send(&ToControl::Prepared { token }.emit(), &[])

@@ -11,7 +11,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::worker::{Change, Worker};
+use crate::worker::{Change, TurnCount, Worker};
 
 /// Empty turns after which a worker sleeps until a frame arrives.
 const IDLE_TURNS: u32 = 32;
@@ -62,6 +62,7 @@ impl AsFd for Waker {
 pub struct WorkerThread {
     changes: Sender<Message>,
     waker: Waker,
+    turns: TurnCount,
     thread: JoinHandle<()>,
 }
 
@@ -85,6 +86,7 @@ impl WorkerThread {
         let (changes, inbox) = crossbeam_channel::bounded(256);
         let waker = Waker::new()?;
         let sleeper = waker.clone();
+        let turns = worker.turn_count();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
@@ -96,8 +98,14 @@ impl WorkerThread {
         Ok(Self {
             changes,
             waker,
+            turns,
             thread,
         })
+    }
+
+    /// Waits until the worker's turn under way, if there is one, is over.
+    pub fn wait_for_turn_end(&self) {
+        self.turns.wait_for_turn_end();
     }
 
     /// Hands a message over and wakes the thread; `false` if it cannot take any now.

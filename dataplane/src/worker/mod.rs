@@ -12,6 +12,7 @@
 
 mod inbound;
 mod outbound;
+mod turn_count;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use adit_abi::{
 };
 
 pub use crate::forward::ports::WorkerPort;
+pub use turn_count::TurnCount;
 
 use crate::classify::{Ingress, classify};
 use crate::crypto::Provider;
@@ -83,6 +85,7 @@ pub struct Worker {
     fresh: bool,
     /// When port statistics are published next, `CLOCK_BOOTTIME` nanoseconds.
     statistics_due: u64,
+    turns: TurnCount,
 }
 
 impl Worker {
@@ -116,6 +119,7 @@ impl Worker {
             notify: None,
             fresh: false,
             statistics_due: 0,
+            turns: TurnCount::default(),
         }
     }
 
@@ -145,6 +149,13 @@ impl Worker {
     ///
     /// `now` is `CLOCK_BOOTTIME` in nanoseconds.
     pub fn turn(&mut self, now: u64) -> usize {
+        self.turns.begin();
+        let received = self.take_turn(now);
+        self.turns.end();
+        received
+    }
+
+    fn take_turn(&mut self, now: u64) -> usize {
         let counters = self.tables.state.worker(self.number);
         let ring = self.tables.state.events(self.number);
         let mut turn = Turn {
@@ -188,6 +199,11 @@ impl Worker {
             let _ = rustix::io::write(eventfd, &1u64.to_ne_bytes());
         }
         received
+    }
+
+    /// For whoever must know when this worker is between turns.
+    pub fn turn_count(&self) -> TurnCount {
+        self.turns.clone()
     }
 
     /// What to poll for readability while idle.

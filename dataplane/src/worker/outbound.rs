@@ -33,10 +33,11 @@ impl Stages {
                 decide::outbound(&snapshot.spd, &snapshot.fib, &packet)
             });
             turn.count_policy(decision.policy(), false, packet.len());
+            // Nothing else from outside comes this way.
+            let through_sa = packet.side == Side::Outside;
             let packet = match Bypassed::under(packet, decision) {
                 Ok(bypassed) => {
                     turn.ledger.add(WorkerCounter::Bypassed, 1);
-                    let through_sa = false;
                     self.forward.forward(bypassed, through_sa, turn);
                     continue;
                 }
