@@ -41,7 +41,8 @@ impl Default for PingPlan {
     fn default() -> Self {
         PingPlan {
             count: 20,
-            interval: Duration::from_millis(20),
+            // Once a reply has come, `ping` waits this long for the last one, whatever `linger` says.
+            interval: Duration::from_millis(100),
             size: 56,
             linger: Duration::from_secs(2),
             source: None,
