@@ -231,6 +231,20 @@ fn traffic_from_inside_to_inside_needs_no_policy_but_obeys_discard() {
 }
 
 #[test]
+fn a_route_that_leads_inside_does_not_turn_protect_into_clear() {
+    let mut g = MemoryGateway::new(Site(1), &TunnelPlan::default());
+    let neighbour = Address::v4([10, 1, 0, 77]);
+    g.add_neighbour(INSIDE, neighbour);
+    let net = g.site.network(false);
+    g.add_policy(Selector::between(net, net), 5, Action::Protect);
+    g.refresh();
+    g.from_inside(&ping(g.site.host(false), neighbour, 1));
+    g.run();
+    assert!(g.inside.drain().is_empty());
+    assert_eq!(g.all_drops(), [(DropReason::NoSa, 1)]);
+}
+
+#[test]
 fn ports_count_what_they_receive_and_send() {
     use adit_abi::PortCounter::{ReceivedBytes, ReceivedPackets, SentBytes, SentPackets};
     let mut g = open_gateway();

@@ -10,31 +10,30 @@ use crate::packet::Packet;
 /// Decides about a packet on its way out: from inside, from the host, or on its way from one SA to
 /// the next (RFC 4301 §5.1).
 pub fn outbound(spd: &Spd, fib: &Fib, packet: &Packet) -> Decision {
-    let found = spd.find(&packet.flow_outward(), packet.ports.is_some());
-    if let Match::Policy { slot, action } = found {
-        match action {
-            Action::Discard => return Decision::Drop(DropReason::PolicyDiscard, slot),
-            Action::Bypass => return Decision::Bypass(slot),
-            Action::Protect => {}
-        }
-    }
-    //= RFC 4301 §3.1: what stays on the protected side does not cross the IPsec boundary
-    if stays_inside(fib, packet) {
-        return Decision::Bypass(NO_POLICY);
-    }
-    match found {
-        Match::Policy { slot, .. } => Decision::Seal(slot),
+    match spd.find(&packet.flow_outward(), packet.ports.is_some()) {
+        Match::Policy { slot, action } => match action {
+            Action::Discard => Decision::Drop(DropReason::PolicyDiscard, slot),
+            Action::Bypass => Decision::Bypass(slot),
+            Action::Protect if is_for_gateway(fib, packet) => Decision::Bypass(NO_POLICY),
+            // Also where a route leads inside: a wrong route must not turn PROTECT into clear.
+            Action::Protect => Decision::Seal(slot),
+        },
+        //= RFC 4301 §3.1: what stays on the protected side does not cross the IPsec boundary
+        _ if stays_inside(fib, packet) => Decision::Bypass(NO_POLICY),
         Match::Unclear => Decision::Drop(DropReason::Fragment, NO_POLICY),
         Match::None => unmatched(spd),
     }
 }
 
+/// Whether it ends in the gateway: a host inside may talk to it under a policy that protects all the world.
+fn is_for_gateway(fib: &Fib, packet: &Packet) -> bool {
+    packet.side == Side::Inside && matches!(fib.hop(&packet.destination), Hop::Host { local: true })
+}
+
 fn stays_inside(fib: &Fib, packet: &Packet) -> bool {
-    match fib.hop(&packet.destination) {
-        Hop::Wire(wire) => packet.side != Side::Outside && wire.side == Side::Inside,
-        Hop::Host { local } => packet.side == Side::Inside && local,
-        Hop::Refused(_) => false,
-    }
+    is_for_gateway(fib, packet)
+        || packet.side != Side::Outside
+            && matches!(fib.hop(&packet.destination), Hop::Wire(wire) if wire.side == Side::Inside)
 }
 
 /// Decides about a packet that came in clear from outside (RFC 4301 §5.2).
