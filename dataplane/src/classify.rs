@@ -160,13 +160,7 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed, DropReason> {
         total,
     };
     for _ in 0..=MAX_EXTENSIONS {
-        if !matches!(
-            parsed.protocol,
-            protocol::HOP_BY_HOP
-                | protocol::ROUTING
-                | protocol::FRAGMENT
-                | protocol::DESTINATION_OPTIONS
-        ) {
+        if !is_extension(parsed.protocol) {
             // An IPv4-mapped address on the wire would pass for IPv4 further on (RFC 4942 §2.2).
             if parsed.source.is_v4() || parsed.destination.is_v4() {
                 return Err(DropReason::Unroutable);
@@ -200,6 +194,11 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed, DropReason> {
             return Err(DropReason::BadExtension);
         }
         if parsed.fragment == Fragment::Later {
+            //= RFC 4301 §7: a fragment that cannot be matched against selectors is discarded
+            if is_extension(parsed.protocol) {
+                // The protocol behind the extension is in the first fragment only.
+                return Err(DropReason::Fragment);
+            }
             if parsed.source.is_v4() || parsed.destination.is_v4() {
                 return Err(DropReason::Unroutable);
             }
@@ -207,6 +206,17 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed, DropReason> {
         }
     }
     Err(DropReason::BadExtension)
+}
+
+/// Whether a header of this number is an IPv6 extension that another header follows.
+fn is_extension(number: u8) -> bool {
+    matches!(
+        number,
+        protocol::HOP_BY_HOP
+            | protocol::ROUTING
+            | protocol::FRAGMENT
+            | protocol::DESTINATION_OPTIONS
+    )
 }
 
 impl Parsed {

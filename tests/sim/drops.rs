@@ -239,6 +239,14 @@ const CASES: &[(DropReason, Case)] = &[
         g.refresh();
         g.from_inside(&fragment_of(&udp(here(), there(), (1, 2), &[0; 16]), 2));
     }),
+    (DropReason::Fragment, |g| {
+        // Only the first fragment shows that TCP, which a policy protects, follows the destination options.
+        bypass_all(g);
+        let (from, to) = (Site(1).host(true), Site(2).host(true));
+        let mut later = vec![60, 0, 0, 12 << 3, 0, 0, 0, 77];
+        later.extend_from_slice(&[0x5a; 16]);
+        g.from_inside(&raw(from, to, 44, &later));
+    }),
     (DropReason::OuterFragment, |g| {
         let sa = g.reader.sa(g.inbound()).unwrap();
         let packet = sealed(&sa, 1, &body(&inner()));
