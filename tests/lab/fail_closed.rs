@@ -1,9 +1,12 @@
 //! What policy protects never passes the outside wire in clear, whoever is dead. Where a test tempts the kernels, they forward all that
 //! reaches them, and the steering program is all that keeps it from them.
 
-use adit::lab::{Family, Side};
+use std::process::Command;
 
-use crate::rig::{Rig, assert_nothing_clear, esp_packets, plan};
+use adit::lab::wait::{self, Look};
+use adit::lab::{Family, Side, process};
+
+use crate::rig::{LIMIT, Rig, assert_nothing_clear, esp_packets, plan};
 use crate::{alone, runnable};
 
 /// Packets a second of each of the four flows.
@@ -239,4 +242,39 @@ fn a_gateways_own_packets_to_a_protected_prefix_are_sealed_or_lost() {
     let captured = capture.stop().expect("every frame");
     assert_nothing_clear(&captured);
     assert!(esp_packets(&captured) >= 20);
+}
+
+#[test]
+fn a_port_whose_interface_comes_again_is_closed() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let rig = Rig::with_tunnel(&plan());
+    let capture = rig.capture("again");
+    let (gateway, host) = (rig.topology.gateway(Side::A), rig.topology.host(Side::A));
+    gateway.ip("link del inside").expect("no interface");
+    let again = format!(
+        "link add inside type veth peer name eth0 netns {}",
+        host.name()
+    );
+    gateway.ip(&again).expect("an interface");
+    wait::until("the new interface to be steered", LIMIT, || {
+        let mut ip = Command::new("ip");
+        let shown = process::run(ip.args(["-n", gateway.name(), "link", "show", "inside"]))?;
+        Ok(if shown.stdout.contains("xdp") {
+            Look::Ready(())
+        } else {
+            Look::NotYet(shown.stdout)
+        })
+    })
+    .expect("steering");
+    gateway
+        .ip("addr add 10.1.0.1/24 dev inside\naddr add fd01::1/64 dev inside nodad\nlink set inside up")
+        .expect("addresses");
+    host.ip("addr add 10.1.0.2/24 dev eth0\naddr add fd01::2/64 dev eth0 nodad\nlink set eth0 up")
+        .expect("addresses");
+    host.ip("route add 0.0.0.0/0 via 10.1.0.1\nroute add ::/0 via fd01::1")
+        .expect("routes");
+    rig.tempt();
+    rig.flows_from(Side::A, RATE).send(WHILE);
+    assert_nothing_clear(&capture.stop().expect("every frame"));
 }

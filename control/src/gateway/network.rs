@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use adit_abi::{Address, Side};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::startup::mirror_port;
 use super::{Gateway, GatewayPort};
+use crate::host::forwarding;
 
 /// Largest packet that this host sends into the TUN device. The data plane tells it when a tunnel takes less.
 const TUN_MTU: u32 = 1500;
@@ -90,13 +91,23 @@ impl Gateway {
         }
         let lost: Vec<_> = self
             .real_ports()
-            .filter(|p| {
-                let link = self.follower.mirror().link(&p.name);
-                link.is_none_or(|l| l.ifindex != p.ifindex)
+            .filter_map(|p| {
+                let link = self.follower.mirror().link(&p.name).map(|l| l.ifindex);
+                (link != Some(p.ifindex)).then(|| (p.name.clone(), p.side, link))
             })
-            .map(|p| p.name.clone())
             .collect();
-        for name in lost {
+        for (name, side, successor) in lost {
+            // Nothing is attached to its successor, and the kernel may forward there: closed before all else.
+            if let Some(ifindex) = successor
+                && !self.steer.is_open()
+                && self.steer.mode(ifindex).is_none()
+            {
+                forwarding::switch_off(&name);
+                match self.steer.attach(ifindex, side) {
+                    Ok(()) => info!(port = %name, "its new interface is steered, and closed"),
+                    Err(e) => error!(port = %name, "its new interface cannot be steered: {e}"),
+                }
+            }
             if self.limit.admit("port lost", Instant::now()).is_some() {
                 warn!(port = %name, "the interface is gone or another one: restart both processes once it is there");
             }
