@@ -10,6 +10,7 @@
 //! | `steering` | that the XDP program outlives whoever loaded it, and fails closed |
 //! | `fail_closed` | nothing protected passes the outside wire in clear, whoever is dead |
 //! | `restart` | either process can be killed and started again under traffic |
+//! | `tunnel` | the main job, `adit lab tunnel`, from start to end |
 //! | `cleanup` | nothing of a lab outlives it, whatever ends it |
 
 #[macro_use]
@@ -27,6 +28,7 @@ mod steered;
 mod steering;
 mod topology;
 mod tun;
+mod tunnel;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
