@@ -14,7 +14,7 @@ use super::process;
 /// Where iproute2 keeps named network namespaces.
 pub(crate) const NETNS_DIR: &str = "/run/netns";
 
-/// A named network namespace. Dropping the value leaves the namespace alone: its [`Lab`](super::Lab) removes it.
+/// A named network namespace. Dropping the value leaves the namespace alone: its [`Topology`](super::Topology) removes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace {
     name: String,

@@ -1,4 +1,7 @@
-//! The house itself: which crate may know which, and where `unsafe` may stand.
+//! The house itself: which crate may know which, where `unsafe` may stand, and whether the documents speak of what is there.
+
+mod documents;
+mod examples;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
