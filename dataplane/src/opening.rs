@@ -120,7 +120,7 @@ pub fn open(setup: &Setup, tun: Option<&OwnedFd>) -> Result<Vec<Outfit>, Opening
         ZeroCopy::Copy => xdp::ZeroCopy::Copy,
         ZeroCopy::Force => xdp::ZeroCopy::Force,
     };
-    let opened = xdp::open(umem, &requests, zero_copy)?;
+    let opened = xdp::open(umem, &requests, zero_copy, setup.ring_size)?;
 
     let mut outfits: Vec<_> = (0..workers)
         .map(|_| Outfit {

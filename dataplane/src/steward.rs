@@ -200,12 +200,12 @@ impl Steward {
         let snapshot = Arc::new(Snapshot::compile(&policy));
         state.set_workers(self.workers.len());
         for worker in &self.workers {
-            worker.send(Message::Change(Change::Tables {
+            worker.deliver(Message::Change(Change::Tables {
                 policy: policy.clone(),
                 state: state.clone(),
-            }));
-            worker.send(Message::Change(Change::Snapshot(snapshot.clone())));
-            worker.send(Message::Notify(notify.try_clone()?));
+            }))?;
+            worker.deliver(Message::Change(Change::Snapshot(snapshot.clone())))?;
+            worker.deliver(Message::Notify(notify.try_clone()?))?;
         }
         self.tables = Some(Tables {
             policy,

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -15,6 +16,8 @@ use crate::worker::{Change, TurnCount, Worker};
 
 /// Empty turns after which a worker sleeps until a frame arrives.
 const IDLE_TURNS: u32 = 32;
+/// How long a worker may leave its messages lying.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest sleep: held packets and rate limits need a turn now and then.
 const SLEEP: Timespec = Timespec {
     tv_sec: 0,
@@ -113,6 +116,17 @@ impl WorkerThread {
         let sent = self.changes.try_send(message).is_ok();
         self.waker.wake();
         sent
+    }
+
+    /// Hands a message over that must not be lost.
+    ///
+    /// # Errors
+    /// When the thread has taken none for a second.
+    pub fn deliver(&self, message: Message) -> io::Result<()> {
+        self.waker.wake();
+        let sent = self.changes.send_timeout(message, PATIENCE);
+        self.waker.wake();
+        sent.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "a worker takes no messages"))
     }
 
     /// Ends the thread and waits for it.

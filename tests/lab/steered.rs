@@ -60,7 +60,7 @@ pub fn open(
         })
         .collect();
     namespace
-        .enter(|| xdp::open(umem, &requests, zero_copy))
+        .enter(|| xdp::open(umem, &requests, zero_copy, xdp::RING))
         .expect("the namespace")
 }
 

@@ -49,7 +49,11 @@ pub fn seal(
     turn.ledger.add(WorkerCounter::Sealed, run.len() as u64);
     turn.ledger.add(WorkerCounter::SealedBytes, bytes as u64);
     for (packet, sequence) in run.iter_mut().zip(first..) {
-        encapsulate(packet, sa, sequence);
+        if !encapsulate(packet, sa, sequence) {
+            // Room was checked for the whole run; were that wrong, an empty packet cannot be sealed or sent.
+            let all = packet.len();
+            packet.frame.shrink_back(all);
+        }
     }
     let at = esp_offset(sa);
     let mut jobs: ArrayVec<Job<'_>, BURST> = run
@@ -139,8 +143,8 @@ fn reserve(
     numbers.map(|n| *n.start())
 }
 
-/// Writes trailer, ESP header and outer headers around an inner packet that has room for them.
-fn encapsulate(packet: &mut Packet, sa: &SaContext, sequence: u64) {
+/// Writes trailer, ESP header and outer headers around an inner packet; `false` if there is no room for them.
+fn encapsulate(packet: &mut Packet, sa: &SaContext, sequence: u64) -> bool {
     let record = &sa.record;
     let inherited = Inherited::of(record, packet);
     let next_header = if packet.is_v4() {
@@ -151,9 +155,8 @@ fn encapsulate(packet: &mut Packet, sa: &SaContext, sequence: u64) {
     let inner = packet.len();
     let trailer = trailer_len(sa, inner);
     let front = sa.front();
-    // Room was checked for the whole run.
     if !packet.frame.grow_back(trailer) || !packet.frame.grow_front(front) {
-        return;
+        return false;
     }
     let bytes = packet.frame.bytes_mut();
     let (_, tail) = bytes.split_at_mut(front + inner);
@@ -183,6 +186,7 @@ fn encapsulate(packet: &mut Packet, sa: &SaContext, sequence: u64) {
     packet.ports = Some([record.encap_source, record.encap_destination]);
     // From here on it is the gateway's own.
     packet.side = adit_abi::Side::Host;
+    true
 }
 
 /// Padding 1, 2, 3, …, its length, the next header; the ICV is the cipher's.

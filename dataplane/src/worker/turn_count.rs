@@ -26,7 +26,7 @@ impl TurnCount {
     pub fn wait_for_turn_end(&self) {
         fence(Ordering::SeqCst);
         let seen = self.0.load(Ordering::SeqCst);
-        if seen % 2 == 0 {
+        if seen.is_multiple_of(2) {
             return;
         }
         while self.0.load(Ordering::Acquire) == seen {

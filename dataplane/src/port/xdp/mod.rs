@@ -102,7 +102,7 @@ pub const fn frames_per_worker(ports: u32) -> u32 {
 
 /// Opens and binds every queue of every interface asked for, on one registration of `umem`.
 ///
-/// A queue that is still held by a socket of an ended process is waited for, up to 2 s.
+/// Each ring has `slots` slots, a power of two; [`RING`] serves well. A queue that is still held by a socket of an ended process is waited for, up to 2 s.
 ///
 /// # Errors
 /// The first queue that fails; then nothing stays bound.
@@ -110,19 +110,20 @@ pub fn open(
     umem: &'static Umem,
     requests: &[PortRequest],
     zero_copy: ZeroCopy,
+    slots: u32,
 ) -> Result<Vec<OpenedPort>, OpenError> {
     match zero_copy {
-        ZeroCopy::Copy => bind_all(umem, requests, false, |_| {
+        ZeroCopy::Copy => bind_all(umem, requests, false, slots, |_| {
             "copy mode was asked for".to_owned()
         }),
-        ZeroCopy::Force => bind_all(umem, requests, true, |_| {
+        ZeroCopy::Force => bind_all(umem, requests, true, slots, |_| {
             "zero-copy was asked for".to_owned()
         }),
-        ZeroCopy::Auto => bind_all(umem, requests, true, |_| {
+        ZeroCopy::Auto => bind_all(umem, requests, true, slots, |_| {
             "every queue supports it".to_owned()
         })
         .or_else(|refusal| {
-            bind_all(umem, requests, false, |request| {
+            bind_all(umem, requests, false, slots, |request| {
                 if request.name == refusal.name {
                     refusal.to_string()
                 } else {
@@ -137,6 +138,7 @@ fn bind_all(
     umem: &'static Umem,
     requests: &[PortRequest],
     zero_copy: bool,
+    slots: u32,
     reason: impl Fn(&PortRequest) -> String,
 ) -> Result<Vec<OpenedPort>, OpenError> {
     let mut opened: Vec<OpenedPort> = Vec::with_capacity(requests.len());
@@ -156,7 +158,7 @@ fn bind_all(
                 .iter()
                 .chain([&port])
                 .find_map(|port| port.queues.first());
-            let socket = bind_one(umem, first, request.ifindex, queue, zero_copy).map_err(
+            let socket = bind_one(umem, first, request.ifindex, queue, zero_copy, slots).map_err(
                 |SocketError { step, errno }| OpenError {
                     name: request.name.clone(),
                     queue,
@@ -179,12 +181,13 @@ fn bind_one(
     ifindex: u32,
     queue: u32,
     zero_copy: bool,
+    slots: u32,
 ) -> Result<Socket, SocketError> {
     let registration = match first {
         None => Registration::Own(umem),
         Some(port) => Registration::Shared(port.as_fd()),
     };
-    let socket = Socket::new(&registration)?;
+    let socket = Socket::new(&registration, slots)?;
     socket.bind(&registration, ifindex, queue, zero_copy)?;
     Ok(socket)
 }

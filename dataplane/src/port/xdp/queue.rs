@@ -8,7 +8,7 @@ use rustix::net::sockopt::xdp_statistics;
 use rustix::net::xdp::{XdpDesc, XdpDescOptions};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::socket::{RING, Socket};
+use super::socket::Socket;
 use crate::frame::{BURST, Burst, Frame, Stock, Umem};
 use crate::port::{Port, PortStatistics};
 
@@ -43,11 +43,11 @@ impl XdpPort {
         share: u32,
     ) -> XdpPort {
         XdpPort {
+            share: share.min(socket.slots),
             socket,
             umem,
             ifindex,
             queue,
-            share: share.min(RING),
             posted: 0,
             sending: 0,
             statistics: PortStatistics::default(),
@@ -163,7 +163,9 @@ impl Port for XdpPort {
         self.complete(stock);
         let room = self.socket.rings.transmit.free(burst.len() as u32);
         // The completion ring must have a place for everything under way.
-        let count = room.min(RING - self.sending).min(burst.len() as u32) as usize;
+        let count = room
+            .min(self.socket.slots - self.sending)
+            .min(burst.len() as u32) as usize;
         for frame in burst.drain(..count) {
             if frame.is_empty() {
                 // The kernel skips an empty descriptor and never completes it.

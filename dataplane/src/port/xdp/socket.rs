@@ -22,7 +22,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use super::ring::{Consumer, Layout, Producer};
 use crate::frame::Umem;
 
-/// Slots of each ring.
+/// Slots of each ring, where nobody asks for another number. A power of two.
 pub const RING: u32 = 2048;
 
 /// A socket that was closed holds its queue until the kernel has cleaned up behind it.
@@ -70,6 +70,8 @@ pub(super) struct Rings {
 /// A socket with its rings, not yet bound.
 pub(super) struct Socket {
     pub rings: Rings,
+    /// Slots of each of its rings.
+    pub slots: u32,
     fd: OwnedFd,
 }
 
@@ -83,7 +85,9 @@ pub(super) enum Registration<'a> {
 
 impl Socket {
     /// A socket with mapped rings in the network namespace of the calling thread.
-    pub fn new(registration: &Registration<'_>) -> Result<Socket, SocketError> {
+    ///
+    /// Each ring has `slots` slots, a power of two.
+    pub fn new(registration: &Registration<'_>, slots: u32) -> Result<Socket, SocketError> {
         let fd = socket_with(
             AddressFamily::XDP,
             SocketType::RAW,
@@ -94,9 +98,9 @@ impl Socket {
         if let Registration::Own(umem) = registration {
             register(fd.as_fd(), umem).map_err(at(Step::Register))?;
         }
-        size_rings(fd.as_fd()).map_err(at(Step::SizeRings))?;
-        let rings = Rings::map(fd.as_fd()).map_err(at(Step::MapRings))?;
-        Ok(Socket { rings, fd })
+        size_rings(fd.as_fd(), slots).map_err(at(Step::SizeRings))?;
+        let rings = Rings::map(fd.as_fd(), slots).map_err(at(Step::MapRings))?;
+        Ok(Socket { rings, slots, fd })
     }
 
     /// Binds to a queue of an interface, waiting for an old socket there to go away.
@@ -177,22 +181,23 @@ fn register(fd: BorrowedFd<'_>, umem: &'static Umem) -> rustix::io::Result<()> {
     )
 }
 
-fn size_rings(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    set_xdp_umem_fill_ring_size(fd, RING)?;
-    set_xdp_umem_completion_ring_size(fd, RING)?;
-    set_xdp_rx_ring_size(fd, RING)?;
-    set_xdp_tx_ring_size(fd, RING)
+fn size_rings(fd: BorrowedFd<'_>, slots: u32) -> rustix::io::Result<()> {
+    set_xdp_umem_fill_ring_size(fd, slots)?;
+    set_xdp_umem_completion_ring_size(fd, slots)?;
+    set_xdp_rx_ring_size(fd, slots)?;
+    set_xdp_tx_ring_size(fd, slots)
 }
 
 impl Rings {
-    fn map(fd: BorrowedFd<'_>) -> rustix::io::Result<Rings> {
+    fn map(fd: BorrowedFd<'_>, slots: u32) -> rustix::io::Result<Rings> {
         let offsets = xdp_mmap_offsets(fd)?;
-        let fill = Mapping::new::<u64>(fd, XDP_UMEM_PGOFF_FILL_RING, &offsets.fr)?;
-        let completion = Mapping::new::<u64>(fd, XDP_UMEM_PGOFF_COMPLETION_RING, &offsets.cr)?;
-        let receive = Mapping::new::<XdpDesc>(fd, XDP_PGOFF_RX_RING, &offsets.rx)?;
-        let transmit = Mapping::new::<XdpDesc>(fd, XDP_PGOFF_TX_RING, &offsets.tx)?;
-        // SAFETY: the layouts lie in mappings that `Rings` keeps until its ends are dropped, RING is a
-        // power of two, the kernel holds the other end of each, and descriptors are plain integers.
+        let fill = Mapping::new::<u64>(fd, XDP_UMEM_PGOFF_FILL_RING, &offsets.fr, slots)?;
+        let completion =
+            Mapping::new::<u64>(fd, XDP_UMEM_PGOFF_COMPLETION_RING, &offsets.cr, slots)?;
+        let receive = Mapping::new::<XdpDesc>(fd, XDP_PGOFF_RX_RING, &offsets.rx, slots)?;
+        let transmit = Mapping::new::<XdpDesc>(fd, XDP_PGOFF_TX_RING, &offsets.tx, slots)?;
+        // SAFETY: the layouts lie in mappings that `Rings` keeps until its ends are dropped, `slots` is the
+        // power of two that the kernel accepted, the kernel holds the other end of each, and descriptors are plain integers.
         unsafe {
             Ok(Rings {
                 fill: Producer::new(fill.layout(&offsets.fr)?),
@@ -209,6 +214,7 @@ impl Rings {
 struct Mapping {
     base: NonNull<c_void>,
     bytes: usize,
+    slots: u32,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread.
@@ -219,8 +225,9 @@ impl Mapping {
         fd: BorrowedFd<'_>,
         page_offset: u64,
         offsets: &XdpRingOffset,
+        slots: u32,
     ) -> rustix::io::Result<Mapping> {
-        let bytes = offsets.desc as usize + RING as usize * size_of::<T>();
+        let bytes = offsets.desc as usize + slots as usize * size_of::<T>();
         // SAFETY: a new shared mapping at an address the kernel chooses disturbs no other memory.
         let base = unsafe {
             mmap(
@@ -233,7 +240,7 @@ impl Mapping {
             )
         }?;
         let base = NonNull::new(base).ok_or(Errno::NOMEM)?;
-        Ok(Mapping { base, bytes })
+        Ok(Mapping { base, bytes, slots })
     }
 
     /// Where the parts of the ring lie; an error from a kernel older than 5.4, which has no flags.
@@ -246,7 +253,7 @@ impl Mapping {
                 consumer: self.base.byte_add(offsets.consumer as usize).cast(),
                 flags: self.base.byte_add(flags as usize).cast(),
                 slots: self.base.byte_add(offsets.desc as usize).cast(),
-                size: RING,
+                size: self.slots,
             })
         }
     }
