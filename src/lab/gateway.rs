@@ -257,22 +257,38 @@ impl Gateway {
         Ok(spis)
     }
 
-    /// Packets dropped, by reason; reasons without drops are left out.
+    /// Packets dropped, by reason; reasons without drops are left out. What the steering program drops, and what no socket had room for,
+    /// bears the port's name.
     ///
     /// # Errors
     /// As [`Gateway::request`].
     pub fn drops(&self) -> Result<BTreeMap<String, u64>, LabError> {
         let stats = self.request("adit-stats", &Message::new())?;
-        let drops = stats
+        let mut drops: BTreeMap<String, u64> = stats
             .section("drops")
             .into_iter()
-            .flat_map(Message::elements);
-        Ok(drops
-            .filter_map(|(reason, _)| {
-                let count = stats.section("drops")?.str(reason)?.parse().ok()?;
-                (count > 0).then(|| (reason.to_owned(), count))
-            })
-            .collect())
+            .flat_map(numbers)
+            .collect();
+        for (port, counters) in stats
+            .section("steering")
+            .into_iter()
+            .flat_map(Message::sections)
+        {
+            let dropped = numbers(counters).filter(|(name, _)| name.starts_with("drop-"));
+            drops.extend(dropped.map(|(name, count)| (format!("{port}: {name}"), count)));
+        }
+        for (port, counters) in stats
+            .section("ports")
+            .into_iter()
+            .flat_map(Message::sections)
+        {
+            let lost = numbers(counters).filter(|(name, _)| name.starts_with("receive_"));
+            drops.extend(
+                lost.map(|(name, count)| (format!("{port}: {}", name.replace('_', "-")), count)),
+            );
+        }
+        drops.retain(|_, count| *count > 0);
+        Ok(drops)
     }
 
     /// How each port is attached and bound, and why.
@@ -412,6 +428,13 @@ fn policy_name(family: Family) -> &'static str {
         Family::V4 => "lab-v4",
         Family::V6 => "lab-v6",
     }
+}
+
+/// The values of a section that are numbers.
+fn numbers(section: &Message) -> impl Iterator<Item = (String, u64)> {
+    section
+        .elements()
+        .filter_map(|(name, _)| Some((name.to_owned(), section.str(name)?.parse().ok()?)))
 }
 
 fn port_modes(status: &Message) -> Vec<PortModes> {

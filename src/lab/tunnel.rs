@@ -34,8 +34,8 @@ pub struct TunnelOptions {
     /// Queues of every port, and workers of every data plane
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub queues: u16,
-    /// Length of each TCP transfer, in seconds
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// Length of each TCP transfer, in seconds; 0 leaves them out
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=3600))]
     pub seconds: u64,
     /// Echo requests in each series of pings
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -121,14 +121,18 @@ fn play(
     };
     topology.kernel_forwarding(true)?;
     if options.path == ForwardingPath::Adit {
-        report.kernel_mbit_per_s = Some(baseline(options, topology)?);
+        if options.seconds > 0 {
+            report.kernel_mbit_per_s = Some(baseline(options, topology)?);
+        }
         topology.kernel_forwarding(false)?;
         // What the baseline resolved would hide a gateway that resolves nothing.
         forget_neighbours(topology)?;
         start_gateways(options, topology, gateways)?;
     }
     ping_through(options, topology, &mut report)?;
-    transfer_through(options, topology, &mut report)?;
+    if options.seconds > 0 {
+        transfer_through(options, topology, &mut report)?;
+    }
     own_traffic(options, topology, &mut report)?;
     for gateway in gateways {
         gateway.check_alive()?;

@@ -14,7 +14,7 @@ use crate::{alone, runnable};
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// What is left of the lab `id` on this machine.
-fn left_of(id: &str) -> Vec<String> {
+pub fn left_of(id: &str) -> Vec<String> {
     let mut left = Vec::new();
     for dir in ["/run", "/run/netns"] {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {

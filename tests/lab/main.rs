@@ -1,4 +1,5 @@
-//! Labs in network namespaces, with both daemons. Needs root; what cannot run here says so and counts as skipped.
+//! Labs in network namespaces, with both daemons. Needs root, and daemons of the same build: `cargo build --workspace` first, or name
+//! their directory in `ADIT_BIN_DIR`. What cannot run here says so and counts as skipped.
 //!
 //! | module | what it shows |
 //! | --- | --- |
@@ -8,9 +9,9 @@
 //! | `tun` | the TUN port: the host's own packets come up and go down |
 //! | `classification` | which frames the XDP program passes, redirects and drops |
 //! | `steering` | that the XDP program outlives whoever loaded it, and fails closed |
+//! | `tunnel` | `adit lab tunnel`: its report, every kind of outer header, `--keep` |
 //! | `fail_closed` | nothing protected passes the outside wire in clear, whoever is dead |
 //! | `restart` | either process can be killed and started again under traffic |
-//! | `tunnel` | the main job, `adit lab tunnel`, from start to end |
 //! | `cleanup` | nothing of a lab outlives it, whatever ends it |
 
 #[macro_use]
