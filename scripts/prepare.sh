@@ -48,8 +48,14 @@ install_packages() {
 
 # install_rust: the version that rust-toolchain.toml pins, through rustup where there is none.
 install_rust() {
-    PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
-    if cargo --version >/dev/null 2>&1; then
+    local pinned
+    pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    # In front: Debian's own cargo is too old and knows nothing of rust-toolchain.toml.
+    PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+    has_rust() {
+        [[ $(rustc --version 2>/dev/null) == "rustc $pinned "* ]] && cargo --version >/dev/null 2>&1
+    }
+    if has_rust; then
         return
     fi
     if ! command -v rustup >/dev/null; then
@@ -61,5 +67,5 @@ install_rust() {
     fi
     say "installing the Rust version of rust-toolchain.toml"
     rustup toolchain install >&2 || true
-    cargo --version >/dev/null || die "no usable cargo; see https://rustup.rs"
+    has_rust || die "Rust $pinned is not to be had; see https://rustup.rs"
 }
