@@ -176,6 +176,7 @@ pub struct MemoryGateway {
 
 /// A worker over three new ports, and the far ends of those: inside, outside, host.
 fn start(
+    number: usize,
     umem: &'static Umem,
     reader: &Arc<PolicyReader>,
     state: &Arc<StateRegion>,
@@ -199,7 +200,7 @@ fn start(
         wire
     });
     let worker = Worker::new(
-        0,
+        number,
         Arc::clone(reader),
         Arc::clone(state),
         Arc::clone(snapshot),
@@ -235,7 +236,7 @@ impl MemoryGateway {
             neighbours: 64,
             window: 8192,
         };
-        let umem = Umem::new(2 * (plan.frames + 3 * WIRE), plan.chunk, HugePages::Off)
+        let umem = Umem::new(3 * (plan.frames + 3 * WIRE), plan.chunk, HugePages::Off)
             .expect("memory for frames");
         let mut policy = PolicyWriter::create(&capacity, 0xad17).expect("memory for the region");
         let state = StateRegion::create(&capacity).expect("memory for the region");
@@ -245,7 +246,7 @@ impl MemoryGateway {
         lay_out(&mut policy, site);
         let snapshot = Arc::new(Snapshot::compile(&reader));
         let (worker, [inside, outside, host]) =
-            start(umem, &reader, &state, &snapshot, *plan, &mut wrap);
+            start(0, umem, &reader, &state, &snapshot, *plan, &mut wrap);
         Self {
             site,
             worker,
@@ -315,16 +316,23 @@ impl MemoryGateway {
     /// Replaces the worker and its ports, as a data plane that was killed and started again does; both
     /// regions stay.
     pub fn restart_worker(&mut self) {
-        let (worker, [inside, outside, host]) = start(
+        let (worker, [inside, outside, host]) = self.another_worker(0);
+        self.worker = worker;
+        (self.inside, self.outside, self.host) = (inside, outside, host);
+    }
+
+    /// A further worker over the same regions with three ports of its own, and their far ends: inside,
+    /// outside, host. The UMEM has frames for two.
+    pub fn another_worker(&self, number: usize) -> (Worker, [Wire; 3]) {
+        start(
+            number,
             self.umem,
             &self.reader,
             &self.state,
             &self.snapshot,
             self.plan,
             &mut |port| Box::new(port),
-        );
-        self.worker = worker;
-        (self.inside, self.outside, self.host) = (inside, outside, host);
+        )
     }
 
     /// The first outbound SA in the table.

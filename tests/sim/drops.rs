@@ -333,6 +333,11 @@ const CASES: &[(DropReason, Case)] = &[
         let (from, to) = (Site(1).host(true), Site(2).host(true));
         g.from_inside(&raw(from, to, 0, &[17, 200, 0, 0, 0, 0, 0, 0]));
     }),
+    (DropReason::BadExtension, |g| {
+        // A routing header of type 0 (RFC 5095).
+        let (from, to) = (Site(1).host(true), Site(2).host(true));
+        g.from_inside(&raw(from, to, 43, &[59, 0, 0, 0, 0, 0, 0, 0]));
+    }),
     (DropReason::OtherHost, |g| {
         let mut frame = vec![2, 0, 0, 0, 0, 0x77];
         frame.extend_from_slice(&[2, 0, 0, 0, 0, 1, 8, 0]);

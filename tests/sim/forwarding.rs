@@ -132,6 +132,27 @@ fn packets_wait_for_their_neighbour_and_leave_in_order_when_it_is_known() {
 }
 
 #[test]
+fn a_place_that_was_free_again_does_not_let_later_packets_overtake() {
+    let mut g = open_gateway();
+    let (first, second) = (outside_host(50), outside_host(51));
+    let wait = |g: &mut MemoryGateway, to, number| {
+        g.from_inside(&ping(g.site.host(false), to, number));
+        g.run();
+    };
+    wait(&mut g, first, 0);
+    wait(&mut g, second, 1);
+    g.add_neighbour(OUTSIDE, first);
+    g.refresh();
+    wait(&mut g, second, 2);
+    g.add_neighbour(OUTSIDE, second);
+    g.refresh();
+    g.run();
+    // The echo request's number is the last field of its header.
+    let numbers: Vec<u8> = g.outside.drain().iter().map(|f| f[14 + 27]).collect();
+    assert_eq!(numbers, [0, 1, 2]);
+}
+
+#[test]
 fn waiting_is_bounded_in_packets_and_time() {
     let mut g = open_gateway();
     let silent = outside_host(50);

@@ -12,3 +12,4 @@ mod path_mtu;
 mod replay;
 mod spd;
 mod tunnel;
+mod workers;
