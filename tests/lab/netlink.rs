@@ -131,8 +131,8 @@ fn a_neighbour_is_resolved_when_asked_for() {
     or_skip!(runnable());
     let _alone = alone();
     let topology = Topology::build(Shape::default()).expect("a lab");
-    topology
-        .gateway(Side::A)
+    let gateway = topology.gateway(Side::A);
+    gateway
         .enter(|| {
             let mut rig = Rig::new();
             let outside = rig.follower.port_ifindex(1).expect("a port");
@@ -144,6 +144,16 @@ fn a_neighbour_is_resolved_when_asked_for() {
                         .neighbours()
                         .any(|n| IpAddr::from(n.address) == far && n.port == 1)
                 });
+                let mut shown = gateway.command("ip");
+                let shown = shown
+                    .args(["neigh", "show", &far.to_string(), "dev", "outside"])
+                    .output()
+                    .expect("ip");
+                let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+                assert!(
+                    shown.contains("managed"),
+                    "the kernel keeps it fresh: {shown}"
+                );
             }
         })
         .expect("the namespace");

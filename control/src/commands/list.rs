@@ -43,7 +43,7 @@ impl Gateway {
     /// The child SA that this SA stands for: an inbound one for the pair, an outbound one only if it is alone.
     fn ike_sa(&self, sa: &SaView, now: u64) -> Option<IkeSa> {
         let direction = sa.record.direction()?;
-        let partner = self.partner(sa, direction);
+        let partner = self.sadb.partner(&sa.key());
         if direction == SaDirection::Outbound && partner.is_some() {
             return None;
         }
@@ -68,28 +68,6 @@ impl Gateway {
             &remote.to_string(),
             vec![child],
         ))
-    }
-
-    /// The SA of the other direction between the same addresses, under the same policy, that is as old among
-    /// its like as this one is.
-    fn partner(&self, sa: &SaView, direction: SaDirection) -> Option<SaView> {
-        let policy = sa.policy()?;
-        let like = |other: &SaView| {
-            other.record.direction() == Some(direction)
-                && other.record.source == sa.record.source
-                && other.record.destination == sa.record.destination
-        };
-        let opposite = |other: &SaView| {
-            other.record.direction() != Some(direction)
-                && other.record.source == sa.record.destination
-                && other.record.destination == sa.record.source
-        };
-        let rank = self
-            .sadb
-            .sas_of_policy(policy)
-            .filter(like)
-            .position(|other| other.sa == sa.sa)?;
-        self.sadb.sas_of_policy(policy).filter(opposite).nth(rank)
     }
 
     /// The cursor is how many policies were told.

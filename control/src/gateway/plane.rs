@@ -124,7 +124,9 @@ impl Gateway {
             }
             ToControl::Prepared { token } => self.sadb.handle_prepared(token),
             ToControl::Failed { reason } => {
-                error!("the data plane: {reason}");
+                if self.limit.admit("failed", Instant::now()).is_some() {
+                    error!("the data plane: {reason}");
+                }
                 self.session.failure = Some(reason);
             }
         }
@@ -161,12 +163,12 @@ impl Gateway {
     }
 
     fn handle_bound(&mut self, port: u8, queue: u16, binding: Binding, fds: Vec<OwnedFd>) {
-        let Some(known) = self.real_ports().find(|p| p.number == port).cloned() else {
-            warn!(port, "the data plane bound a port that there is not");
-            return;
-        };
-        let Some(socket) = fds.first().filter(|_| queue < known.queues) else {
-            warn!(port = %known.name, queue, "the data plane bound a queue, but not as agreed");
+        let known = self.real_ports().find(|p| p.number == port).cloned();
+        let socket = fds.first();
+        let (Some(known), Some(socket)) = (known.filter(|p| queue < p.queues), socket) else {
+            if self.limit.admit("bound", Instant::now()).is_some() {
+                warn!(port, queue, "the data plane bound what was not agreed");
+            }
             return;
         };
         match self.steer.set_socket(known.ifindex, queue, socket.as_fd()) {

@@ -1,23 +1,19 @@
 //! The mirror at work: reads everything once, then follows; resolves neighbours when asked to.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use adit_abi::PolicyWriter;
 use tracing::{info, warn};
 
 use super::mirror::{Effect, Mirror, MirrorPort};
 use super::request::Table;
+use super::resolving::Resolving;
 use super::route_socket::{Asker, Heard, Listener};
 use super::update::{Link, Update};
 
-/// Not again for the same neighbour within this time.
-const RESOLVE_AGAIN: Duration = Duration::from_millis(500);
-/// Neighbours asked for within [`RESOLVE_AGAIN`] at most: a scan must not fill the kernel's table.
-const RESOLVE_MOST: usize = 256;
 /// Datagrams taken in one go, so that a storm of changes does not stall the loop.
 const DATAGRAMS: usize = 64;
 
@@ -26,7 +22,7 @@ pub struct Follower {
     listener: Listener,
     asker: Asker,
     mirror: Mirror,
-    asked: HashMap<(u32, IpAddr), Instant>,
+    resolving: Resolving,
     reread: bool,
 }
 
@@ -41,7 +37,7 @@ impl Follower {
             listener: Listener::open()?,
             asker: Asker::open()?,
             mirror: Mirror::new(&[]),
-            asked: HashMap::new(),
+            resolving: Resolving::default(),
             reread: false,
         };
         this.read_links(table)?;
@@ -138,6 +134,7 @@ impl Follower {
             match self.listener.hear()? {
                 Heard::Messages(messages) => {
                     for update in messages.iter().filter_map(Update::read) {
+                        self.keep_fresh(&update);
                         effect = effect.and(self.mirror.apply(table, update));
                     }
                 }
@@ -175,21 +172,23 @@ impl Follower {
 
     /// Has the kernel resolve a neighbour of an interface, if it was not asked to just now.
     pub fn resolve(&mut self, ifindex: u32, address: IpAddr, now: Instant) {
-        if self.asked.len() >= RESOLVE_MOST {
-            self.asked
-                .retain(|_, t| now.duration_since(*t) < RESOLVE_AGAIN);
-        }
-        let key = (ifindex, address);
-        let recently = self
-            .asked
-            .get(&key)
-            .is_some_and(|t| now.duration_since(*t) < RESOLVE_AGAIN);
-        if recently || self.asked.len() >= RESOLVE_MOST {
-            return;
-        }
-        self.asked.insert(key, now);
-        if let Err(e) = self.asker.resolve(ifindex, address) {
+        if self.resolving.ask(ifindex, address, now)
+            && let Err(e) = self.asker.resolve(ifindex, address)
+        {
             tracing::debug!(%address, "the kernel does not resolve: {e}");
+        }
+    }
+
+    /// A neighbour that was asked for and is there now is kept: the kernel sees none of the traffic to it. One
+    /// that never answers is not, or a scan would have the kernel probe for ever.
+    fn keep_fresh(&mut self, update: &Update) {
+        let Update::Neighbour(n) = update else { return };
+        let ip = IpAddr::from(n.address);
+        if n.mac.is_some()
+            && self.resolving.is_found(n.ifindex, ip)
+            && let Err(e) = self.asker.keep_fresh(n.ifindex, ip)
+        {
+            tracing::debug!(address = %ip, "the kernel does not keep it fresh: {e}");
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod follower;
 pub mod mirror;
 mod neighbours;
 pub mod request;
+mod resolving;
 pub mod route_socket;
 mod routes;
 mod socket;

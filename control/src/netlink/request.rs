@@ -7,7 +7,8 @@ use adit_abi::Prefix;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::neighbour::{
-    NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
+    NeighbourState,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -144,32 +145,28 @@ impl Asker {
         Ok(())
     }
 
-    /// Has the kernel resolve a neighbour and keep it fresh.
+    /// Has the kernel resolve a neighbour.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn resolve(&mut self, ifindex: u32, address: IpAddr) -> io::Result<()> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = family(&address);
-        message.header.ifindex = ifindex;
-        message.header.state = NeighbourState::None;
-        message.header.flags = NeighbourFlags::Use;
-        message.attributes = vec![NeighbourAttribute::Destination(match address {
-            IpAddr::V4(ip) => netlink_packet_route::neighbour::NeighbourAddress::Inet(ip),
-            IpAddr::V6(ip) => netlink_packet_route::neighbour::NeighbourAddress::Inet6(ip),
-        })];
-        let flags = REQUEST | ACKNOWLEDGE | CREATE;
-        let mut managed = message.clone();
-        managed
+        self.put_neighbour(use_neighbour(ifindex, address))
+    }
+
+    /// Has the kernel keep a neighbour fresh from now on, though it sees none of the traffic to it.
+    ///
+    /// # Errors
+    /// What the kernel says; before Linux 5.16 it knows no managed neighbours.
+    pub fn keep_fresh(&mut self, ifindex: u32, address: IpAddr) -> io::Result<()> {
+        let mut message = use_neighbour(ifindex, address);
+        message
             .attributes
             .push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
-        // Kernels before 5.16 know no managed neighbours.
-        if self
-            .ask(RouteNetlinkMessage::NewNeighbour(managed), flags)
-            .is_ok()
-        {
-            return Ok(());
-        }
+        self.put_neighbour(message)
+    }
+
+    fn put_neighbour(&mut self, message: NeighbourMessage) -> io::Result<()> {
+        let flags = REQUEST | ACKNOWLEDGE | CREATE;
         self.ask(RouteNetlinkMessage::NewNeighbour(message), flags)?;
         Ok(())
     }
@@ -194,6 +191,19 @@ fn family(ip: &IpAddr) -> AddressFamily {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
     }
+}
+
+fn use_neighbour(ifindex: u32, address: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(&address);
+    message.header.ifindex = ifindex;
+    message.header.state = NeighbourState::None;
+    message.header.flags = NeighbourFlags::Use;
+    message.attributes = vec![NeighbourAttribute::Destination(match address {
+        IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
+        IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
+    })];
+    message
 }
 
 /// A kernel without IPv6 knows neither its routes nor its rules.

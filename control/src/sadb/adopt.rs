@@ -7,7 +7,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use super::spec::{Origin, unique_of};
+use super::spec::Origin;
 use super::{PolicyEntry, PolicySpec, SaEntry, Sadb, Stage};
 
 /// Why an old table cannot be taken back.
@@ -89,17 +89,11 @@ impl Sadb {
         let mut sas = Vec::new();
         for (sa, record) in self.writer.reader().sas() {
             let record = Zeroizing::new(record);
-            let entry = SaEntry {
-                sa,
-                stage: Stage::Installed,
-                direction: record.direction().unwrap_or(adit_abi::Direction::Inbound),
-                unique: unique_of(&record),
-                last_sequence: 0,
-                expires: record.hard.expires,
-                policy: record.policy.checked_sub(1),
-            };
+            let entry = SaEntry::new(sa, Stage::Installed, &record, 0);
             sas.push((record.key(), entry));
         }
+        // In the order in which they were put in, so that the same ones belong together.
+        sas.sort_unstable_by_key(|(_, entry)| entry.unique);
         for (key, entry) in sas {
             self.next_unique = self.next_unique.max(entry.unique.saturating_add(1));
             self.remember(key, entry);

@@ -8,6 +8,7 @@
 //! Names live in maps here and, for policies, in the region; [`Sadb::adopt`] finds them again after a restart.
 
 mod adopt;
+mod pairs;
 mod policies;
 mod spec;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use adit_abi::{
 };
 use zeroize::Zeroizing;
 
+use pairs::{Pairs, Single};
 pub use policies::PolicyEntry;
 pub use spec::{DontFragment, Encap, Lifetime, Origin, PolicySpec, SaSpec, SadbError};
 pub use view::{SaCounts, SaView};
@@ -49,6 +51,34 @@ struct SaEntry {
     expires: u64,
     /// The first of its policy's slots.
     policy: Option<u32>,
+    /// Outer source.
+    source: Address,
+}
+
+impl SaEntry {
+    fn new(sa: SaRef, stage: Stage, record: &SaRecord, last_sequence: u64) -> Self {
+        Self {
+            sa,
+            stage,
+            direction: record.direction().unwrap_or(Direction::Inbound),
+            unique: spec::unique_of(record),
+            last_sequence,
+            expires: record.hard.expires,
+            policy: record.policy.checked_sub(1),
+            source: record.source,
+        }
+    }
+
+    /// As far as pairing goes, for one that belongs to a policy.
+    fn single(&self, key: SaKey) -> Option<Single> {
+        Some(Single {
+            key,
+            unique: self.unique,
+            direction: self.direction,
+            source: self.source,
+            policy: self.policy?,
+        })
+    }
 }
 
 /// An SA that waits for the data plane.
@@ -77,6 +107,7 @@ pub struct Sadb {
     by_slot: HashMap<u32, SaKey>,
     /// SAs by the first slot of their policy, the oldest first.
     by_policy: HashMap<u32, BTreeSet<(u32, SaKey)>>,
+    pairs: Pairs,
     /// Outer destinations of outbound SAs, and of how many.
     far_ends: BTreeMap<Address, u32>,
     pending: HashMap<u64, Pending>,
@@ -107,6 +138,7 @@ impl Sadb {
             sas: HashMap::new(),
             by_slot: HashMap::new(),
             by_policy: HashMap::new(),
+            pairs: Pairs::default(),
             far_ends: BTreeMap::new(),
             pending: HashMap::new(),
             expiries: BTreeSet::new(),
@@ -176,15 +208,7 @@ impl Sadb {
             return Err(SadbError::KeyInUse(key));
         }
         let sa = self.writer.reserve_sa()?;
-        let entry = SaEntry {
-            sa,
-            stage: Stage::Preparing,
-            direction: record.direction().unwrap_or(Direction::Inbound),
-            unique: spec::unique_of(&record),
-            last_sequence,
-            expires: record.hard.expires,
-            policy: record.policy.checked_sub(1),
-        };
+        let entry = SaEntry::new(sa, Stage::Preparing, &record, last_sequence);
         self.remember(key, entry);
         let pending = Pending { sa, record };
         if !self.plane_up {
@@ -227,6 +251,9 @@ impl Sadb {
         if entry.expires != 0 {
             self.expiries.insert((entry.expires, key));
         }
+        if let Some(single) = entry.single(key) {
+            self.pairs.insert(&single);
+        }
         if let Some(policy) = entry.policy {
             let theirs = self.by_policy.entry(policy).or_default();
             theirs.insert((entry.unique, key));
@@ -240,6 +267,9 @@ impl Sadb {
         let entry = self.sas.remove(key)?;
         self.by_slot.remove(&entry.sa.slot);
         self.expiries.remove(&(entry.expires, *key));
+        if let Some(single) = entry.single(*key) {
+            self.pairs.remove(&single);
+        }
         if let Some(policy) = entry.policy
             && let Some(theirs) = self.by_policy.get_mut(&policy)
         {

@@ -205,17 +205,21 @@ impl Sadb {
             if self.writer.reader().link(*slot) != Some(gone.sa) {
                 continue;
             }
+            let fits = |e: &&SaEntry| {
+                let record = self.writer.reader().sa(e.sa).map(Zeroizing::new);
+                e.direction == Direction::Outbound
+                    && e.stage == Stage::Installed
+                    && record.is_some_and(|r| contains(&r.selector, selector))
+            };
+            // Newest first: the search ends at once, however many there are.
+            let newest = |slot: &u32| {
+                let theirs = self.by_policy.get(slot)?.iter().rev();
+                theirs.filter_map(|(_, key)| self.sas.get(key)).find(fits)
+            };
             let heir = entry
                 .slots
                 .iter()
-                .filter_map(|slot| self.by_policy.get(slot))
-                .flatten()
-                .filter_map(|(_, key)| self.sas.get(key))
-                .filter(|e| e.direction == Direction::Outbound && e.stage == Stage::Installed)
-                .filter(|e| {
-                    let record = self.writer.reader().sa(e.sa).map(Zeroizing::new);
-                    record.is_some_and(|r| contains(&r.selector, selector))
-                })
+                .filter_map(newest)
                 .max_by_key(|e| e.unique);
             self.writer.link(*slot, heir.map(|e| e.sa));
         }

@@ -97,10 +97,10 @@ impl Sadb {
         })
     }
 
-    /// The SAs of a policy, by the first of its slots; the oldest first.
-    pub fn sas_of_policy(&self, slot: u32) -> impl Iterator<Item = SaView> {
-        let theirs = self.by_policy.get(&slot).into_iter().flatten();
-        theirs.filter_map(|(_, key)| self.sa(self.sas.get(key)?.sa))
+    /// The SA of the other direction that belongs to this one.
+    pub fn partner(&self, key: &SaKey) -> Option<SaView> {
+        let entry = self.sas.get(&self.pairs.partner(key)?)?;
+        self.sa(entry.sa)
     }
 
     /// One SA by its place.
