@@ -37,16 +37,7 @@ impl LinuxGateway {
         let mut script =
             String::from("ip xfrm policy flush && ip xfrm state flush && ip -batch - <<END\n");
         for lab_sa in &plan.sas {
-            let sa = EspSa {
-                suite: plan.shape.suite,
-                enc: lab_sa.enc_key.to_vec(),
-                auth: lab_sa.auth_key.to_vec(),
-                spi: lab_sa.spi,
-                esn: plan.shape.esn,
-                src: lab_sa.source(plan.shape.outer),
-                dst: lab_sa.destination(plan.shape.outer),
-                udp: None,
-            };
+            let sa = EspSa::of_lab(plan, lab_sa);
             let direction = match lab_sa.from {
                 Side::A => "in",
                 Side::B => "out",

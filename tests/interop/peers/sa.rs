@@ -1,5 +1,6 @@
 //! One SA as the peers are told of it.
 
+use adit::lab::sas::{LabSa, TunnelPlan};
 use adit_abi::Suite;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -42,6 +43,20 @@ impl EspSa {
             src,
             dst,
             udp: None,
+        }
+    }
+
+    /// An SA of a lab's tunnel, as its peers see it.
+    pub fn of_lab(plan: &TunnelPlan, sa: &LabSa) -> Self {
+        Self {
+            suite: plan.shape.suite,
+            enc: sa.enc_key.to_vec(),
+            auth: sa.auth_key.to_vec(),
+            spi: sa.spi,
+            esn: plan.shape.esn,
+            src: sa.source(plan.shape.outer),
+            dst: sa.destination(plan.shape.outer),
+            udp: plan.shape.encap.then_some((4500, 4500)),
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Verdict {
     pub addresses: Vec<(IpAddr, IpAddr)>,
     /// The layers, outermost first, such as `raw:ip:esp:ip:icmp:data`.
     pub layers: String,
+    /// The innermost payload, where tshark makes nothing of it.
+    pub data: Vec<u8>,
 }
 
 /// Whether tshark can check packets of this SA.
@@ -64,7 +66,7 @@ pub fn decrypt(capture: &Path, sas: &[EspSa]) -> Result<Vec<Verdict>, Unavailabl
         .collect())
 }
 
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 9] = [
     "frame.protocols",
     "esp.icv_good",
     "esp.spi",
@@ -73,6 +75,7 @@ const FIELDS: [&str; 8] = [
     "ip.dst",
     "ipv6.src",
     "ipv6.dst",
+    "data.data",
 ];
 
 /// A line of tshark's table of ESP SAs.
@@ -126,7 +129,15 @@ fn verdict(layers: &Value) -> Verdict {
         sequence: first("esp.sequence").map(|text| text.parse().expect("a number from tshark")),
         addresses: pairs,
         layers: first("frame.protocols").unwrap_or_default().to_owned(),
+        data: first("data.data").map(unhex).unwrap_or_default(),
     }
+}
+
+/// Octets of tshark's hexadecimal digits.
+fn unhex(digits: &str) -> Vec<u8> {
+    let digits = digits.replace(':', "");
+    let octet = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("octets from tshark");
+    (0..digits.len()).step_by(2).map(octet).collect()
 }
 
 /// Writes whole IP packets as a capture that tshark reads.
