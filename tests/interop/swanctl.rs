@@ -1,7 +1,13 @@
 //! strongSwan's `swanctl` reads our control socket as it reads its own daemon's.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
+use adit::lab::daemons::Daemons;
+use adit::lab::gateway::Gateway;
+use adit::lab::sas::{SaShape, TunnelPlan};
+use adit::lab::{Shape, Side, Topology};
+use adit_abi::Suite;
 use adit_control::vici::listings::IkeSa;
 
 use super::sample_gateway::{SampleGateway, child, sas};
@@ -16,8 +22,8 @@ fn installed() -> Result<(), String> {
     }
 }
 
-fn swanctl(gateway: &SampleGateway, words: &[&str]) -> Output {
-    let uri = format!("unix://{}", gateway.path().display());
+fn swanctl(socket: &Path, words: &[&str]) -> Output {
+    let uri = format!("unix://{}", socket.display());
     // `timeout` of coreutils, because swanctl itself waits for ever.
     Command::new("timeout")
         .arg("60")
@@ -30,7 +36,11 @@ fn swanctl(gateway: &SampleGateway, words: &[&str]) -> Output {
 
 /// What swanctl prints; it must succeed.
 fn printed(gateway: &SampleGateway, words: &[&str]) -> String {
-    let output = swanctl(gateway, words);
+    printed_at(&gateway.path(), words)
+}
+
+fn printed_at(socket: &Path, words: &[&str]) -> String {
+    let output = swanctl(socket, words);
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -163,7 +173,64 @@ fn a_command_that_we_lack_fails_and_the_next_one_works() {
         ["--get-counters"],
         ["--counters"],
     ] {
-        assert!(!swanctl(&gateway, &words).status.success(), "{words:?}");
+        assert!(
+            !swanctl(&gateway.path(), &words).status.success(),
+            "{words:?}"
+        );
     }
     printed(&gateway, &["--stats"]);
+}
+
+/// With both daemons behind the socket, and SAs in the table that the data plane reads.
+#[test]
+fn a_running_gateways_sas_and_policies_appear() {
+    or_skip!(installed());
+    or_skip!(crate::runnable());
+    or_skip!(Daemons::find());
+    let topology = Topology::build(Shape::default()).expect("a lab");
+    let mut gateway = Gateway::new(&topology, Side::A).expect("a gateway");
+    gateway.start().expect("a gateway that is ready");
+    let shape = SaShape {
+        suite: Suite::Aes192CbcHmacSha256,
+        esn: true,
+        encap: true,
+        ..SaShape::default()
+    };
+    let plan = TunnelPlan::fresh(shape).expect("random octets");
+    gateway.install(&plan).expect("a tunnel");
+    let socket = gateway.control_socket();
+    let printed = |words: &[&str]| printed_at(&socket, words);
+
+    let text = printed(&["--list-sas"]);
+    let proposal = "INSTALLED, TUNNEL-in-UDP, ESP:AES_CBC-192/HMAC_SHA2_256_128/ESN\n";
+    assert_eq!(text.matches(proposal).count(), 2, "{text}");
+    for sa in &plan.sas {
+        let direction = if sa.from == Side::A { "out" } else { "in " };
+        let line = format!("    {direction} {:08x}, ", sa.spi);
+        assert_eq!(text.matches(&line).count(), 1, "{line} in:\n{text}");
+    }
+    for selector in [
+        "local  10.1.0.0/24\n",
+        "remote 10.2.0.0/24\n",
+        "local  fd01::/64\n",
+    ] {
+        assert!(text.contains(selector), "{selector} in:\n{text}");
+    }
+
+    let text = printed(&["--list-pols"]);
+    for name in ["lab-v4", "lab-v6"] {
+        let line = text.lines().find(|line| line.contains(name));
+        assert!(line.is_some_and(|line| line.contains(", TUNNEL")), "{text}");
+    }
+    // Nobody negotiates here: none of them is an IKE SA.
+    let text = printed(&["--stats"]);
+    assert!(
+        text.starts_with("uptime: ") && text.contains("IKE_SAs: 0 total, 0 half-open\n"),
+        "{text}"
+    );
+    let version = printed(&["--version", "--daemon"]);
+    assert!(
+        version.contains(concat!(env!("CARGO_PKG_VERSION"), " adit-control (Linux")),
+        "{version}"
+    );
 }
