@@ -16,7 +16,7 @@ use super::{Family, LabError, Side, Topology};
 pub const MARKER: &[u8; 16] = b"adit-lab-clear-\n";
 /// Marker and sequence number.
 const HEADER: usize = 24;
-/// The UDP port that sinks listen on.
+/// The UDP port that sinks listen on unless a plan says otherwise.
 pub const PORT: u16 = 4242;
 /// The sink's socket buffer in octets: a tenth of a second at the rates a lab reaches.
 const SINK_BUFFER: usize = 32 << 20;
@@ -36,6 +36,8 @@ pub struct FlowPlan {
     pub rate: u32,
     /// UDP payload octets, at least 24.
     pub size: usize,
+    /// UDP port of the sink: flows that run side by side to one host have one each.
+    pub port: u16,
 }
 
 impl Default for FlowPlan {
@@ -45,6 +47,7 @@ impl Default for FlowPlan {
             family: Family::V4,
             rate: 1000,
             size: 200,
+            port: PORT,
         }
     }
 }
@@ -99,7 +102,7 @@ impl Flow {
     /// [`LabError`] if a namespace or a socket cannot be had.
     pub fn start(topology: &Topology, plan: FlowPlan) -> Result<Self, LabError> {
         let from = SocketAddr::new(plan.from.host_address(plan.family), 0);
-        let to = SocketAddr::new(plan.from.other().host_address(plan.family), PORT);
+        let to = SocketAddr::new(plan.from.other().host_address(plan.family), plan.port);
         let sink_socket = bind(topology.host(plan.from.other()), to)?;
         let source_socket = bind(topology.host(plan.from), from)?;
         let shared = Arc::new(Shared::default());

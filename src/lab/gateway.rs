@@ -154,6 +154,18 @@ impl Gateway {
         }
     }
 
+    /// `kill -9` of both at one moment: neither outlives the other long enough to notice.
+    pub fn kill_both(&mut self) {
+        for daemon in [&mut self.control, &mut self.dataplane]
+            .into_iter()
+            .flatten()
+        {
+            daemon.signal(Signal::KILL);
+        }
+        self.kill_control();
+        self.kill_dataplane();
+    }
+
     /// An orderly end of control.
     ///
     /// # Errors

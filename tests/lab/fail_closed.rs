@@ -3,8 +3,9 @@
 
 use std::process::Command;
 
+use adit::lab::capture::{Frame, Kind};
 use adit::lab::wait::{self, Look};
-use adit::lab::{Family, Side, process};
+use adit::lab::{Family, Side, gateway, process};
 
 use crate::rig::{LIMIT, Rig, assert_nothing_clear, esp_packets, plan};
 use crate::{alone, runnable};
@@ -152,6 +153,44 @@ fn with_both_killed_nothing_passes_until_both_are_back() {
     let captured = capture.stop().expect("every frame");
     assert_nothing_clear(&captured);
     assert!(esp_packets(&captured) > 0);
+}
+
+#[test]
+fn one_gateway_with_both_killed_together_comes_back_with_new_keys() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let old = plan();
+    let mut rig = Rig::with_tunnel(&old);
+    let flows = rig.flows(RATE);
+    flows.arrive(WHILE);
+    let capture = rig.capture("one-dead");
+    let gw_a = rig.gateway(Side::A);
+    gw_a.kill_both();
+    flows.send(WHILE);
+    let gw_a = rig.gateway(Side::A);
+    gw_a.start().expect("a gateway that is ready");
+    assert_eq!(gw_a.sas().expect("a list"), [""; 0]);
+    rig.tempt();
+    flows.send(WHILE);
+    let new = plan();
+    let [gw_a, gw_b] = &rig.gateways;
+    gw_a.install_inbound(&new).expect("SAs");
+    gateway::rekey(std::slice::from_ref(gw_b), &old, &new).expect("new SAs");
+    gw_a.install_outbound(&new).expect("SAs");
+    flows.arrive(WHILE);
+    let captured = capture.stop().expect("every frame");
+    assert_nothing_clear(&captured);
+    // What gw-b sealed meanwhile is ESP; what gw-a has sealed since is under a new SPI, from number 1 on.
+    let numbers = |frame: &Frame| match frame.kind() {
+        Kind::Esp { spi, sequence, .. } => Some((spi, sequence)),
+        _ => None,
+    };
+    for sa in new.sas.iter().filter(|sa| sa.from == Side::A) {
+        let of_sa = captured.from_a.iter().filter_map(numbers);
+        let mut of_sa = of_sa.filter(|(spi, _)| *spi == sa.spi);
+        assert_eq!(of_sa.next(), Some((sa.spi, 1)), "{sa:?}");
+        assert!(of_sa.count() as u64 >= WHILE - 1, "{sa:?}");
+    }
 }
 
 #[test]

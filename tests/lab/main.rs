@@ -12,6 +12,8 @@
 //! | `tunnel` | `adit lab tunnel`: its report, every kind of outer header, `--keep` |
 //! | `fail_closed` | nothing protected passes the outside wire in clear, whoever is dead |
 //! | `restart` | either process can be killed and started again under traffic |
+//! | `keepalives` | NAT keepalives go out, with control or without |
+//! | `queues` | large frames, and several queues with a worker each |
 //! | `cleanup` | nothing of a lab outlives it, whatever ends it |
 
 #[macro_use]
@@ -21,8 +23,10 @@ mod skip;
 mod classification;
 mod cleanup;
 mod fail_closed;
+mod keepalives;
 mod netlink;
 mod ports;
+mod queues;
 mod restart;
 mod rig;
 mod steered;

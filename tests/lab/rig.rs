@@ -22,11 +22,15 @@ pub struct Rig {
 impl Rig {
     /// The network, and gateways that have not been started. The kernel does not forward yet.
     pub fn unstarted() -> Self {
-        let topology = Topology::build(Shape {
+        Self::shaped(Shape {
             queues: 1,
             tapped: true,
         })
-        .expect("a lab");
+    }
+
+    /// The same in a network of this shape.
+    pub fn shaped(shape: Shape) -> Self {
+        let topology = Topology::build(shape).expect("a lab");
         let gateways = Side::BOTH.map(|side| Gateway::new(&topology, side).expect("a gateway"));
         Rig { gateways, topology }
     }
@@ -34,10 +38,25 @@ impl Rig {
     /// Both gateways started, and a tunnel of `plan` between them. From here on the kernels would forward in clear if they were let.
     pub fn with_tunnel(plan: &TunnelPlan) -> Self {
         let mut rig = Self::unstarted();
-        rig.each(|gateway| gateway.start().expect("a gateway that is ready"));
-        rig.install(plan);
+        rig.start(plan);
         rig.tempt();
         rig
+    }
+
+    /// Writes another line into the section `gateway` of both configurations; it counts from the next start on.
+    pub fn configure(&mut self, line: &str) {
+        self.each(|gateway| {
+            let path = gateway.config_path();
+            let text = std::fs::read_to_string(&path).expect("a configuration");
+            let text = text.replacen("[gateway]\n", &format!("[gateway]\n{line}\n"), 1);
+            std::fs::write(&path, text).expect("a configuration");
+        });
+    }
+
+    /// Starts both gateways and installs `plan`.
+    pub fn start(&mut self, plan: &TunnelPlan) {
+        self.each(|gateway| gateway.start().expect("a gateway that is ready"));
+        self.install(plan);
     }
 
     /// Has the kernels forward whatever reaches them, by their ordinary routes: nothing but the steering program stands between them and
