@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use adit::lab::daemons::Daemons;
 use adit::lab::wait::{self, Look};
 use adit::lab::{Shape, Side, Topology, leftovers};
 use rustix::process::{Pid, Signal, kill_process};
@@ -46,24 +47,46 @@ pub fn left_of(id: &str) -> Vec<String> {
     left
 }
 
-/// `adit lab tunnel` over the kernel, long enough to be interrupted in the middle of its transfer.
+/// The processes of the lab `id` whose command line has one of these in it.
+fn processes_of(id: &str, control: &str, dataplane: &str) -> Vec<u32> {
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let command = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        let of_lab = command.contains(&format!("adit-lab-{id}/"));
+        if of_lab && (command.contains(control) || command.contains(dataplane)) {
+            pids.extend(
+                entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|pid| pid.parse::<u32>().ok()),
+            );
+        }
+    }
+    pids
+}
+
+/// `adit lab tunnel`, in the middle of something.
 struct Scenario {
     child: Child,
 }
 
 impl Scenario {
+    /// Over the kernel, long enough to be interrupted in the middle of its transfer.
     fn start() -> Self {
+        let options = "--path kernel --seconds 60 --pings 1";
+        Self::start_until("Mbit/s", options)
+    }
+
+    /// Starts it with these options and waits for a line of progress that has `part` in it.
+    fn start_until(part: &str, options: &str) -> Self {
+        let daemons = Daemons::find().expect("daemons");
         let mut child = Command::new(env!("CARGO_BIN_EXE_adit"))
-            .args([
-                "lab",
-                "tunnel",
-                "--path",
-                "kernel",
-                "--seconds",
-                "60",
-                "--pings",
-                "1",
-            ])
+            .args(["lab", "tunnel"])
+            .args(options.split(' '))
+            .env(
+                "ADIT_BIN_DIR",
+                daemons.control.parent().expect("a directory"),
+            )
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -71,7 +94,7 @@ impl Scenario {
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut lines = stderr.lines().map_while(Result::ok);
         assert!(
-            lines.any(|line| line.contains("Mbit/s")),
+            lines.any(|line| line.contains(part)),
             "the scenario ended early"
         );
         // The pipe must not fill up or break while the scenario goes on.
@@ -147,6 +170,35 @@ fn a_signal_takes_the_lab_down() {
         scenario.signal(signal);
         assert_eq!(scenario.exit_code(), Some(128 + number));
         assert_eq!(left_of(&id), [""; 0], "after {signal:?}");
+    }
+}
+
+#[test]
+fn ctrl_c_takes_running_gateways_down_with_all_they_pinned() {
+    or_skip!(runnable());
+    let _alone = alone();
+    // Once one series of pings is through, both daemons of both gateways are at work.
+    let mut scenario = Scenario::start_until("ping IPv4 host-a", "--seconds 1 --pings 20");
+    let id = scenario.lab();
+    let dir = Path::new("/run").join(format!("adit-lab-{id}"));
+    for gateway in ["gw-a", "gw-b"] {
+        let pins = std::fs::read_dir(dir.join(gateway).join("bpf/adit")).expect("pins");
+        assert!(pins.count() > 0, "{gateway}");
+    }
+    let daemons = processes_of(&id, "/adit-control\0", "/adit-dataplane\0");
+    assert_eq!(daemons.len(), 4, "{daemons:?}");
+    scenario.signal(Signal::INT);
+    assert_eq!(scenario.exit_code(), Some(128 + 2));
+    assert_eq!(left_of(&id), [""; 0]);
+    for pid in daemons {
+        // One that has ended and that nobody has waited for is still listed, but has no program any more.
+        let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+        assert!(program.is_err(), "{program:?} runs on as {pid}");
+    }
+    // A bpffs, with all that is pinned in it, lives as long as it is mounted in anybody's eyes.
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let mounts = std::fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
+        assert!(!mounts.contains(&id), "{:?}: {mounts}", entry.path());
     }
 }
 
