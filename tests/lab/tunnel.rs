@@ -1,6 +1,7 @@
 //! `adit lab tunnel` as a newcomer runs it: what it reports, and that it leaves nothing behind.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -131,4 +132,45 @@ fn a_kept_lab_has_both_gateways_at_work_until_it_is_removed() {
     assert!(ping.expect("ping").status.success());
     assert!(removed.status.success());
     assert_eq!(left_of(&lab), [""; 0]);
+}
+
+#[test]
+fn a_few_lost_pings_are_a_failure_though_all_else_is_well() {
+    or_skip!(runnable());
+    let _alone = alone();
+    let mut adit = Command::new(env!("CARGO_BIN_EXE_adit"))
+        .args(["lab", "tunnel", "--json", "--seconds", "0", "--pings", "20"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command");
+    let host_a = format!("adit-{}-0-host-a", adit.id());
+    let route = |words: &str| {
+        let mut ip = Command::new("ip");
+        ip.args(["-n", &host_a, "route"]).args(words.split(' '));
+        assert!(ip.status().expect("ip").success(), "{words} in {host_a}");
+    };
+    let stderr = BufReader::new(adit.stderr.take().expect("a pipe"));
+    let mut progress = stderr.lines().map_while(Result::ok);
+    let mut said = |part: &str| {
+        let line = progress.find(|line| line.starts_with(part));
+        line.unwrap_or_else(|| panic!("it ended without saying {part}"))
+    };
+    said("ping IPv4 host-a to host-b: 20 of 20");
+    // The second series is on its way: host-a leaves it without answers.
+    route("add blackhole 10.2.0.0/24");
+    let lost = said("ping IPv4 host-b to host-a: ");
+    route("del blackhole 10.2.0.0/24");
+    std::thread::scope(|scope| {
+        scope.spawn(|| progress.for_each(drop));
+        let output = adit.wait_with_output().expect("an end");
+        assert_eq!(output.status.code(), Some(1), "{lost}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let pings = |key| report[key].as_u64().expect("a count");
+        let missing = pings("pings_sent") - pings("pings_received");
+        assert!((1..=20).contains(&missing), "{report}");
+        // Nothing else is wrong, so it is the pings that make it fail.
+        let own = report["own_traffic"].as_array().expect("rows");
+        assert!(own.iter().all(|row| row["works"] == true), "{own:?}");
+    });
 }
