@@ -30,25 +30,7 @@ impl Part {
 
     /// Opens the child's memfd of this name, waiting until it is there.
     pub fn memfd(&self, name: &str) -> OwnedFd {
-        let wanted = format!("/memfd:{name}");
-        let directory = format!("/proc/{}/fd", self.0.id());
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            let entries = std::fs::read_dir(&directory)
-                .into_iter()
-                .flatten()
-                .flatten();
-            for entry in entries {
-                let target = std::fs::read_link(entry.path()).unwrap_or_default();
-                if target.to_string_lossy().starts_with(&wanted)
-                    && let Ok(file) = std::fs::File::open(entry.path())
-                {
-                    return file.into();
-                }
-            }
-            std::thread::yield_now();
-        }
-        panic!("the child has made no memfd `{name}` within 20 s");
+        memfd(self.0.id(), name)
     }
 
     /// Kills the child as `kill -9` does, and waits for its end.
@@ -63,4 +45,30 @@ impl Drop for Part {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Opens the memfd of this name of a process, waiting until it is there.
+pub fn memfd(pid: u32, name: &str) -> OwnedFd {
+    let wanted = format!("/memfd:{name}");
+    let directory = format!("/proc/{pid}/fd");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        let entries = std::fs::read_dir(&directory)
+            .into_iter()
+            .flatten()
+            .flatten();
+        for entry in entries {
+            let target = std::fs::read_link(entry.path()).unwrap_or_default();
+            if target.to_string_lossy().starts_with(&wanted)
+                && let Ok(file) = std::fs::OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(entry.path())
+            {
+                return file.into();
+            }
+        }
+        std::thread::yield_now();
+    }
+    panic!("process {pid} has made no memfd `{name}` within 20 s");
 }

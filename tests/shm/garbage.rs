@@ -20,9 +20,9 @@ const CAPACITY: Capacity = Capacity {
     window: 1024,
 };
 /// The words that a reader believes once, when it maps a region.
-const HEAD: u64 = 64;
+pub const HEAD: u64 = 64;
 
-fn next(seed: &mut u64) -> u64 {
+pub fn next(seed: &mut u64) -> u64 {
     *seed = seed
         .wrapping_mul(6364136223846793005)
         .wrapping_add(1442695040888963407);
@@ -30,7 +30,7 @@ fn next(seed: &mut u64) -> u64 {
 }
 
 /// Makes a memfd with the content of a true region, sealed like one but writable for ever.
-fn forge(name: &str, original: impl std::os::fd::AsFd) -> File {
+pub fn forge(name: &str, original: impl std::os::fd::AsFd) -> File {
     let original = File::from(original.as_fd().try_clone_to_owned().expect("a descriptor"));
     let size = original.metadata().expect("its size").len();
     let fd = memfd_create(name, MemfdFlags::ALLOW_SEALING).expect("a memfd");

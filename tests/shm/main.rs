@@ -3,3 +3,4 @@
 mod child;
 mod garbage;
 mod killed_writer;
+mod live_worker;
