@@ -8,6 +8,7 @@
 //! | [`Sealed`](crate::esp::seal::Sealed) | `esp::seal`, from what a PROTECT policy covers |
 //! | [`Admitted`](crate::spd::admit::Admitted) | `spd::admit`, from what `esp::open` opened |
 //! | [`Bypassed`](crate::spd::Bypassed) | the SPD's verdict BYPASS |
+//! | [`IcmpError`](crate::icmp::IcmpError) | `icmp`, about packets that cannot go on; it goes inside only |
 //! | [`Keepalive`](crate::udp_encap::Keepalive) | `udp_encap`, from nothing but an SA's addresses |
 
 use crate::packet::Packet;

@@ -1,7 +1,8 @@
 //! Cutting an IPv4 packet that is too big for its way and may be cut (RFC 791 §3.2).
 //!
 //! Before sealing it is the inner packet that is cut, so that the far end opens each piece by itself and
-//! the receiving host puts them together.
+//! the receiving host puts them together. Where an SA selects by port its far end refuses all pieces but
+//! the first (RFC 4301 §7), so such an SA wants a path MTU that its packets fit.
 
 use adit_abi::{DropReason, WorkerCounter};
 use zerocopy::FromBytes;

@@ -1,21 +1,23 @@
 //! ICMP errors to the senders of packets that cannot be forwarded (RFC 1812 §4.3.2, RFC 4443 §2.4).
 //!
 //! An error is made in the frame of the packet it is about: the packet is cut short and headers are put
-//! in front. It is then the gateway's own packet and goes out as such, through the SPD where it leaves
-//! the protected side.
+//! in front. It goes inside as it is; where it would leave the protected side the SPD decides about it.
 
 use adit_abi::{Address, Side};
+use arrayvec::ArrayVec;
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::network_endian::{U16, U32};
 
+use crate::clearance::{Cleared, sealed};
 use crate::events::TokenBucket;
 use crate::forward::fib::Fib;
+use crate::frame::BURST;
 use crate::headers::checksum::Sum;
 use crate::headers::icmp::{self, Icmp};
 use crate::headers::ipv4::{self, Ipv4};
 use crate::headers::ipv6::{self, Ipv6};
 use crate::headers::protocol;
-use crate::packet::{Fragment, Packet, Packets};
+use crate::packet::{Fragment, Packet};
 use crate::snapshot::Snapshot;
 
 /// What went wrong.
@@ -34,7 +36,32 @@ pub enum Problem {
 pub struct IcmpErrors {
     bucket: TokenBucket,
     /// Errors made and not yet sent.
-    queue: Packets,
+    queue: ArrayVec<IcmpError, BURST>,
+}
+
+/// An error of the gateway's own. It may go inside without further ado: policies are about traffic that
+/// crosses the boundary, and under one that protects all the world nobody would learn his path MTU.
+#[derive(Debug)]
+pub struct IcmpError(Packet);
+
+impl sealed::Sealed for IcmpError {}
+
+impl Cleared for IcmpError {
+    fn into_packet(self) -> Packet {
+        self.0
+    }
+}
+
+impl IcmpError {
+    /// Whom it is for.
+    pub fn destination(&self) -> &Address {
+        &self.0.destination
+    }
+
+    /// Gives the clearance up, so that the SPD decides about the error where it leaves the protected side.
+    pub fn into_transit(self) -> Packet {
+        self.0
+    }
 }
 
 impl IcmpErrors {
@@ -66,12 +93,12 @@ impl IcmpErrors {
         {
             return Err(packet);
         }
-        self.queue.push(build(packet, problem, source)?);
+        self.queue.push(IcmpError(build(packet, problem, source)?));
         Ok(())
     }
 
     /// The errors that wait to be sent.
-    pub fn take(&mut self) -> Packets {
+    pub fn take(&mut self) -> ArrayVec<IcmpError, BURST> {
         std::mem::take(&mut self.queue)
     }
 }

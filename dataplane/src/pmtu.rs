@@ -1,4 +1,8 @@
 //! How large an inner packet may be so that it fits its SA's path (RFC 4301 §8.2), and TCP's MSS.
+//!
+//! A sealed packet always fits: the inner one is refused with the MTU, or cut before it is sealed where
+//! IPv4 lets us. So a path too narrow for an inner packet of 1,280 bytes carries no IPv6 of full size:
+//= RFC 2473 §7.1 (a) not done: the outer packet is not fragmented for an inner IPv6 MTU below 1280
 
 use zerocopy::FromBytes;
 

@@ -186,6 +186,23 @@ fn an_echo_request_without_a_route_is_answered_by_an_error() {
 }
 
 #[test]
+fn under_a_policy_that_protects_all_the_world_senders_still_learn_their_mtu() {
+    for v6 in [false, true] {
+        let (mut a, _b) = MemoryGateway::pair(&TunnelPlan::default());
+        let any = Prefix::from_mapped(Address::UNSPECIFIED, 0);
+        let all = a.add_policy(Selector::between(any, any), 1, Action::Protect);
+        let sa = a.outbound();
+        a.policy.link(all, Some(sa));
+        a.refresh();
+        a.from_inside(&udp_of(Site(1).host(v6), elsewhere(v6), 1490));
+        a.run();
+        assert!(a.outside.drain().is_empty());
+        let told = read(&a.inside.drain()[0][14..]);
+        assert_eq!(told.kind, [(3, 4), (2, 0)][usize::from(v6)]);
+    }
+}
+
+#[test]
 fn errors_come_at_a_bounded_rate_or_not_at_all() {
     let (mut a, _b) = MemoryGateway::pair(&TunnelPlan::default());
     let packet = udp_of(Site(1).host(false), Site(2).host(false), 1490);

@@ -182,8 +182,7 @@ impl Worker {
         for at in 0..stages.forward.ports.len() {
             received += stages.receive(&mut turn, at);
         }
-        let mut errors = turn.icmp.take();
-        stages.outbound(&mut turn, &mut errors);
+        stages.send_errors(&mut turn);
         stages.forward.expire(now, &mut turn.ledger);
         stages.sad.sweep(turn.policy);
         stages.forward.ports.finish_turn(&mut turn.ledger);

@@ -66,6 +66,24 @@ impl Stages {
         }
     }
 
+    /// Sends the ICMP errors that the turn has made.
+    pub fn send_errors(&mut self, turn: &mut Turn<'_>) {
+        let mut leaving = Packets::new();
+        for error in turn.icmp.take() {
+            let stays = match self.forward.hop(&turn.snapshot.fib, error.destination()) {
+                Hop::Wire(wire) => wire.side == Side::Inside,
+                Hop::Host { local } => local,
+                Hop::Refused(_) => false,
+            };
+            if stays {
+                self.forward.forward(error, false, turn);
+            } else {
+                leaving.push(error.into_transit());
+            }
+        }
+        self.outbound(turn, &mut leaving);
+    }
+
     /// Seals and sends a run; on error the packets left in it are the caller's to drop.
     fn seal_run(
         &mut self,
