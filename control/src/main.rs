@@ -8,6 +8,7 @@ use adit_control::{config, daemon};
 use clap::Parser;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -58,10 +59,15 @@ fn keep_keys_in() {
         current: None,
         maximum: None,
     };
-    // With a limit, locking would make later allocations fail.
-    let locked = setrlimit(Resource::Memlock, no_limit).and_then(|()| {
-        mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
-    });
+    // Under a limit, locking would make later allocations fail.
+    let unlimited = capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK))
+        || setrlimit(Resource::Memlock, no_limit).is_ok();
+    if !unlimited {
+        warn!("memory may be swapped out: there is a limit to locking it, raise LimitMEMLOCK");
+        return;
+    }
+    let locked = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT);
     if let Err(e) = locked {
         warn!("memory may be swapped out: {e}");
     }
