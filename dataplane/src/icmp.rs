@@ -97,6 +97,12 @@ impl IcmpErrors {
         Ok(())
     }
 
+    /// Whether no error waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// The errors that wait to be sent.
     pub fn take(&mut self) -> ArrayVec<IcmpError, BURST> {
         std::mem::take(&mut self.queue)

@@ -68,6 +68,9 @@ impl Stages {
 
     /// Sends the ICMP errors that the turn has made.
     pub fn send_errors(&mut self, turn: &mut Turn<'_>) {
+        if turn.icmp.is_empty() {
+            return;
+        }
         let mut leaving = Packets::new();
         for error in turn.icmp.take() {
             let stays = match self.forward.hop(&turn.snapshot.fib, error.destination()) {
