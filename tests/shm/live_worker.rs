@@ -38,26 +38,28 @@ fn scribbler() {
         let file = File::from(memfd(parent_id(), name));
         let mut whole = vec![0; file.metadata().expect("its size").len() as usize];
         file.read_exact_at(&mut whole, 0).expect("its content");
-        (file, whole)
+        let words = (HEAD / 8..whole.len() as u64 / 8).map(|word| word * 8);
+        let stands = |at: &u64| whole[*at as usize..][..8] != [0; 8];
+        let standing: Vec<u64> = words.filter(stands).collect();
+        (file, whole, standing)
     });
     let mut seed = 1;
     loop {
         // From a few words to thousands; then all is well again, so that packets get far into the next garbage.
         let words = 1u64 << (next(&mut seed) % 13);
         for _ in 0..words {
-            for (file, whole) in &regions {
-                let all = whole.len() as u64 / 8;
+            for (file, whole, standing) in &regions {
                 // Most of a table is empty: every other word goes where something stands.
-                let mut at = HEAD / 8 + next(&mut seed) % (all - HEAD / 8);
-                if seed & 1 == 0 {
-                    let stands = |at: u64| whole[at as usize * 8..][..8] != [0; 8];
-                    at = (at..all).find(|at| stands(*at)).unwrap_or(at);
-                }
+                let number = next(&mut seed);
+                let at = match standing.get(number as usize % (standing.len() * 2)) {
+                    Some(at) => *at,
+                    None => HEAD + number % (whole.len() as u64 / 8 - HEAD / 8) * 8,
+                };
                 let word = next(&mut seed) >> (next(&mut seed) % 64);
-                let _ = file.write_all_at(&word.to_ne_bytes(), at * 8);
+                let _ = file.write_all_at(&word.to_ne_bytes(), at);
             }
         }
-        for (file, whole) in &regions {
+        for (file, whole, _) in &regions {
             let _ = file.write_all_at(&whole[HEAD as usize..], HEAD);
         }
     }
