@@ -229,6 +229,12 @@ pub fn covering_prefix(first: Address, last: Address) -> Option<Prefix> {
     (prefix.address == first && prefix.last() == last).then_some(prefix)
 }
 
+/// The smallest prefix around this range.
+pub fn covering(first: Address, last: Address) -> Prefix {
+    let same = (first.to_u128() ^ last.to_u128()).leading_zeros();
+    Prefix::from_mapped(first, same as u8)
+}
+
 /// The fewest prefixes that together are exactly this range.
 pub fn prefixes(first: Address, last: Address) -> Vec<Prefix> {
     let mut out = Vec::new();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use adit_abi::{Action, Address, Selector, Side};
 use adit_bpf::{AttachMode, Reason, Steering, SteeringError};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::sadb::PolicySpec;
 
@@ -68,28 +68,37 @@ impl Steer {
     }
 
     /// Makes the program's own addresses these. An address that becomes protected does so before one is let go.
-    pub fn set_own_addresses(&mut self, wanted: OwnAddresses) {
+    ///
+    /// # Errors
+    /// The first refusal. What could be done is done all the same, and nothing is let go.
+    pub fn set_own_addresses(&mut self, wanted: &OwnAddresses) -> Result<(), SteeringError> {
         let Some(steering) = &mut self.steering else {
-            return;
+            return Ok(());
         };
-        let mut done = true;
-        for (ip, protected) in &wanted {
-            if self.own.get(ip) != Some(protected)
-                && let Err(e) = steering.set_own(*ip, *protected)
-            {
-                warn!("{e}");
-                done = false;
+        let mut refused = None;
+        for (ip, protected) in wanted {
+            if self.own.get(ip) == Some(protected) {
+                continue;
+            }
+            match steering.set_own(*ip, *protected) {
+                Ok(()) => drop(self.own.insert(*ip, *protected)),
+                Err(e) => refused = refused.or(Some(e)),
             }
         }
-        for ip in self.own.keys().filter(|ip| !wanted.contains_key(*ip)) {
-            if let Err(e) = steering.remove_own(*ip) {
-                warn!("{e}");
-                done = false;
-            }
+        if let Some(e) = refused {
+            return Err(e);
         }
-        if done {
-            self.own = wanted;
+        let gone: Vec<_> = self
+            .own
+            .keys()
+            .filter(|ip| !wanted.contains_key(*ip))
+            .copied()
+            .collect();
+        for ip in gone {
+            steering.remove_own(ip)?;
+            self.own.remove(&ip);
         }
+        Ok(())
     }
 
     /// Adds what is protected now to what is wanted: an earlier control may have had a reason.
@@ -164,6 +173,11 @@ impl Steer {
             Some(steering) => steering.set_socket(ifindex, queue.into(), socket),
             None => Err(SteeringError::NotAttached(ifindex)),
         }
+    }
+
+    /// The interface of this number is gone, and with it what was attached; another may get the number.
+    pub fn forget(&mut self, ifindex: u32) {
+        self.attached.retain(|a| a.ifindex != ifindex);
     }
 
     /// How the program runs on a port.

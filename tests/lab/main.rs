@@ -11,6 +11,7 @@
 //! | `steering` | that the XDP program outlives whoever loaded it, and fails closed |
 //! | `tunnel` | `adit lab tunnel`: its report, every kind of outer header, `--keep` |
 //! | `fail_closed` | nothing protected passes the outside wire in clear, whoever is dead |
+//! | `own_traffic` | what a gateway itself sends is sealed or lost, whatever a policy protects |
 //! | `restart` | either process can be killed and started again under traffic |
 //! | `keepalives` | NAT keepalives go out, with control or without |
 //! | `queues` | large frames, and several queues with a worker each |
@@ -25,6 +26,7 @@ mod cleanup;
 mod fail_closed;
 mod keepalives;
 mod netlink;
+mod own_traffic;
 mod ports;
 mod queues;
 mod restart;

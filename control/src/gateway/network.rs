@@ -79,7 +79,8 @@ impl Gateway {
         Ok(more)
     }
 
-    /// A port's interface that went and came again has another number, and nothing is attached to it.
+    /// A port's interface that went and came again is another one, even under the same number, and nothing is
+    /// attached to it.
     fn check_links(&mut self) {
         let tun = self.config.gateway.tun.clone();
         let host = self.ports.iter().find(|p| p.side == Side::Host);
@@ -89,11 +90,16 @@ impl Gateway {
             self.take_up_tun();
             self.sync_routes(&[]);
         }
+        let gone = self.follower.take_gone();
+        for ifindex in &gone {
+            self.steer.forget(*ifindex);
+        }
         let lost: Vec<_> = self
             .real_ports()
             .filter_map(|p| {
                 let link = self.follower.mirror().link(&p.name).map(|l| l.ifindex);
-                (link != Some(p.ifindex)).then(|| (p.name.clone(), p.side, link))
+                let is_lost = link != Some(p.ifindex) || gone.contains(&p.ifindex);
+                is_lost.then(|| (p.name.clone(), p.side, link))
             })
             .collect();
         for (name, side, successor) in lost {

@@ -1,14 +1,13 @@
 //! Policies and SAs, with what belongs to them outside the table: steering first, then the SPD entry; the other
 //! way round when they go.
 
-use std::collections::BTreeSet;
-
-use adit_abi::{Address, Direction, SaKey};
-use tracing::info;
+use adit_abi::{Direction, SaKey};
+use adit_bpf::SteeringError;
+use tracing::{error, info};
 
 use super::Gateway;
 use crate::clock;
-use crate::host::protected_routes;
+use crate::host::protected_routes::{self, Surroundings};
 use crate::sadb::{Change, PolicySpec, SaSpec, SadbError, Stage};
 use crate::steer;
 use crate::vici::{failure, success};
@@ -21,22 +20,37 @@ impl Gateway {
     }
 
     /// Makes the steering program's own addresses fit the policies, those included that are about to come.
-    pub(super) fn sync_steering(&mut self, coming: &[PolicySpec]) {
+    ///
+    /// # Errors
+    /// What the kernel refuses: then the program knows less than it should.
+    pub(super) fn sync_steering(&mut self, coming: &[PolicySpec]) -> Result<(), SteeringError> {
         let policies = self.policies_and(coming);
-        let own = self.follower.mirror().own_addresses();
+        let mirror = self.follower.mirror();
+        let own = mirror
+            .own_addresses()
+            .into_iter()
+            .chain(mirror.broadcasts());
         let mut wanted = steer::own_addresses(own, policies.iter());
         if !self.settled {
             self.steer.keep_protected(&mut wanted);
         }
-        self.steer.set_own_addresses(wanted);
+        self.steer.set_own_addresses(&wanted)
     }
 
     /// Makes the kernel's routes under protected prefixes fit the policies, those included that are about to come.
     pub(super) fn sync_routes(&mut self, coming: &[PolicySpec]) {
+        // Whoever opened wants the kernel's own routes.
+        if self.steer.is_open() {
+            return;
+        }
         let policies = self.policies_and(coming);
-        let own = self.follower.mirror().own_addresses();
-        let far_ends: BTreeSet<Address> = self.sadb.far_ends().collect();
-        let wanted = protected_routes::wanted(policies.iter(), &own, &far_ends);
+        let mirror = self.follower.mirror();
+        let host = Surroundings {
+            own: &mirror.own_addresses(),
+            inside: &mirror.inside_networks(),
+            far_ends: &self.sadb.far_ends().collect(),
+        };
+        let wanted = protected_routes::wanted(policies.iter(), host);
         let tun = self.tun_ifindex();
         let settled = self.settled;
         self.routes
@@ -46,11 +60,14 @@ impl Gateway {
     /// Puts a policy in.
     ///
     /// # Errors
-    /// What is wrong with it, or that there is no room.
+    /// What is wrong with it, that there is no room, or that steering cannot be made to fit; then nothing changed.
     pub fn add_policy(&mut self, spec: PolicySpec) -> Result<(), SadbError> {
         self.sadb.check_policy(&spec)?;
         let coming = [spec];
-        self.sync_steering(&coming);
+        if let Err(e) = self.sync_steering(&coming) {
+            self.sync_host();
+            return Err(SadbError::Steering(e.to_string()));
+        }
         self.sync_routes(&coming);
         let [spec] = coming;
         let name = spec.name.clone();
@@ -78,7 +95,11 @@ impl Gateway {
     /// Steering and routes for exactly what is in the table.
     pub(super) fn sync_host(&mut self) {
         self.sync_routes(&[]);
-        self.sync_steering(&[]);
+        if let Err(e) = self.sync_steering(&[]) {
+            error!(
+                "the steering program does not know all addresses of this host as it should: {e}"
+            );
+        }
     }
 
     /// Puts an SA in.

@@ -156,12 +156,19 @@ impl Gateway {
     /// Steering on every port, and the way for this host's own traffic.
     fn close(&mut self) -> Result<(), StartupError> {
         let policies = self.config.policies.clone();
-        self.sync_steering(&policies);
+        // Attached whatever comes of it: a program that knows too few addresses keeps more from the kernel.
+        let steered = self.sync_steering(&policies);
         let ports: Vec<_> = self.real_ports().cloned().collect();
+        let mut attached = Ok(());
         for port in &ports {
-            self.steer.attach(port.ifindex, port.side)?;
-            info!(port = %port.name, side = port.side.name(), "steered");
+            match self.steer.attach(port.ifindex, port.side) {
+                Ok(()) => info!(port = %port.name, side = port.side.name(), "steered"),
+                // The others are closed first.
+                Err(e) => attached = attached.and(Err(e)),
+            }
         }
+        attached?;
+        steered?;
         let kept: Vec<_> = ports.iter().map(|p| p.ifindex).collect();
         let mirror = self.follower.mirror();
         let exists = |ifindex| mirror.link_by_number(ifindex).is_some();

@@ -1,5 +1,6 @@
 //! The mirror at work: reads everything once, then follows; resolves neighbours when asked to.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -57,6 +58,11 @@ impl Follower {
     /// What is known.
     pub fn mirror(&self) -> &Mirror {
         &self.mirror
+    }
+
+    /// The numbers of the interfaces that went since this was asked last.
+    pub fn take_gone(&mut self) -> BTreeSet<u32> {
+        self.mirror.take_gone()
     }
 
     /// An interface by its name; asks the kernel if it is not known.

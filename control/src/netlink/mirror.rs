@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use adit_abi::{Address, MAX_PORTS, PolicyWriter, PortRecord, Side};
+use adit_abi::{Address, MAX_PORTS, PolicyWriter, PortRecord, Prefix, Side};
 
 use super::neighbours::Neighbours;
 use super::routes::Routes;
@@ -28,6 +28,7 @@ pub struct Mirror {
     addresses: BTreeSet<InterfaceAddress>,
     pub(super) routes: Routes,
     neighbours: Neighbours,
+    gone: BTreeSet<u32>,
     written: [Option<PortRecord>; MAX_PORTS],
 }
 
@@ -78,6 +79,11 @@ impl Mirror {
         self.links.get(&ifindex)
     }
 
+    /// The numbers of the interfaces that went since this was asked last; some may be in use again.
+    pub fn take_gone(&mut self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.gone)
+    }
+
     /// Adds a port, or gives one another interface. Its routes and neighbours come when they are read afresh.
     pub fn set_port(&mut self, port: MirrorPort) {
         self.ports.retain(|p| p.number != port.number);
@@ -99,6 +105,25 @@ impl Mirror {
             .collect()
     }
 
+    /// The networks on the links of the inside ports.
+    pub fn inside_networks(&self) -> BTreeSet<Prefix> {
+        let inside = |ifindex| {
+            let mut ports = self.ports.iter();
+            ports.any(|p| p.ifindex == ifindex && p.side == Side::Inside)
+        };
+        self.addresses
+            .iter()
+            .filter(|a| a.global && inside(a.ifindex))
+            .filter_map(|a| Prefix::new(a.address.into(), a.length))
+            .collect()
+    }
+
+    /// The broadcast addresses of the networks that this host is on.
+    pub fn broadcasts(&self) -> BTreeSet<IpAddr> {
+        let all = self.addresses.iter().filter_map(|a| a.broadcast);
+        all.map(IpAddr::from).collect()
+    }
+
     /// Makes the table follow one update.
     pub fn apply(&mut self, table: &mut PolicyWriter, update: Update) -> Effect {
         let mut effect = Effect::default();
@@ -112,6 +137,7 @@ impl Mirror {
             }
             Update::LinkGone(ifindex) => {
                 self.links.remove(&ifindex);
+                self.gone.insert(ifindex);
                 self.addresses.retain(|a| a.ifindex != ifindex);
                 let neighbours = self.neighbours.remove_interface(table, ifindex);
                 effect.forwarding = self.write_ports(table) | neighbours;
@@ -120,11 +146,20 @@ impl Mirror {
                 effect.reread = true;
             }
             Update::Address(a) => {
-                effect.own_addresses = self.addresses.insert(a);
+                effect.own_addresses = !self.addresses.contains(&a);
+                // The same one, its broadcast address or lifetime changed.
+                self.addresses.retain(|o| {
+                    (o.ifindex, o.address, o.length) != (a.ifindex, a.address, a.length)
+                });
+                self.addresses.insert(a);
                 effect.forwarding = self.write_ports(table);
             }
             Update::AddressGone(a) => {
-                effect.own_addresses = self.addresses.remove(&a);
+                let before = self.addresses.len();
+                self.addresses.retain(|o| {
+                    (o.ifindex, o.address, o.length) != (a.ifindex, a.address, a.length)
+                });
+                effect.own_addresses = self.addresses.len() != before;
                 effect.forwarding = self.write_ports(table);
                 // Routes with this address as their preferred source go with it, silently.
                 effect.reread = true;

@@ -7,6 +7,7 @@ pub mod ethtool;
 pub mod follower;
 pub mod mirror;
 mod neighbours;
+pub mod own_rules;
 pub mod request;
 mod resolving;
 pub mod route_socket;
@@ -20,7 +21,9 @@ pub use follower::Follower;
 pub use mirror::{Mirror, MirrorPort};
 pub use update::Update;
 
-/// The routing protocol number of adit's own routes, which the mirror leaves out.
+/// The routing protocol number of adit's own routes and rules, which the mirror leaves out.
 pub const OWN_PROTOCOL: u8 = 173;
 /// The kernel's table of adit's own routes, and the priority of the rule that leads there: before the main table.
 pub const OWN_TABLE: u8 = 173;
+/// The table of what is sent from a protected address alone: all of it is caught, but for exceptions.
+pub const FROM_PROTECTED_TABLE: u8 = 174;

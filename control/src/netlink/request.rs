@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use adit_abi::Prefix;
+use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::neighbour::{
@@ -13,20 +14,19 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::OWN_PROTOCOL;
 use super::route_socket::Asker;
 use super::update::Update;
-use super::{OWN_PROTOCOL, OWN_TABLE};
 
 // Flags of <linux/netlink.h>.
-const REQUEST: u16 = 1;
-const ACKNOWLEDGE: u16 = 4;
-const DUMP: u16 = 0x300;
+pub(super) const REQUEST: u16 = 1;
+pub(super) const ACKNOWLEDGE: u16 = 4;
+pub(super) const DUMP: u16 = 0x300;
 const REPLACE: u16 = 0x100;
-const EXCLUSIVE: u16 = 0x200;
-const CREATE: u16 = 0x400;
+pub(super) const EXCLUSIVE: u16 = 0x200;
+pub(super) const CREATE: u16 = 0x400;
 
 /// One of the kernel's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,21 @@ pub enum Target {
     },
     /// Nowhere.
     Blackhole,
+    /// Back to the rules: other tables decide.
+    Throw,
+}
+
+/// A route of adit's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnRoute {
+    /// The kernel's table.
+    pub table: u8,
+    /// Destination.
+    pub prefix: Prefix,
+    /// The lowest of equal prefixes wins.
+    pub metric: u32,
+    /// Where it leads.
+    pub target: Target,
 }
 
 impl Asker {
@@ -75,74 +90,58 @@ impl Asker {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn add_route(&mut self, prefix: Prefix, metric: u32, target: Target) -> io::Result<()> {
-        let message = own_route(prefix, metric, target);
+    pub fn add_route(&mut self, route: &OwnRoute) -> io::Result<()> {
         let flags = REQUEST | ACKNOWLEDGE | CREATE | REPLACE;
-        self.ask(RouteNetlinkMessage::NewRoute(message), flags)?;
+        self.ask(RouteNetlinkMessage::NewRoute(own_route(route)), flags)?;
         Ok(())
     }
 
-    /// Takes a route of adit's own away; one that is not there is fine.
+    /// Takes a route of adit's own away, whichever interface it leads into; one that is not there is fine.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn remove_route(&mut self, prefix: Prefix, metric: u32, target: Target) -> io::Result<()> {
-        let message = own_route(prefix, metric, target);
-        match self.ask(
-            RouteNetlinkMessage::DelRoute(message),
-            REQUEST | ACKNOWLEDGE,
-        ) {
+    pub fn remove_route(&mut self, route: &OwnRoute) -> io::Result<()> {
+        let mut message = own_route(route);
+        message.attributes.retain(|a| {
+            matches!(
+                a,
+                RouteAttribute::Destination(_) | RouteAttribute::Priority(_)
+            )
+        });
+        let flags = REQUEST | ACKNOWLEDGE;
+        match self.ask(RouteNetlinkMessage::DelRoute(message), flags) {
             Err(e) if e.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => Ok(()),
             other => other.map(|_| ()),
         }
     }
 
-    /// The prefixes that adit's own routes cover.
+    /// The table and prefix of each of adit's own routes, and whether it sends back to other tables.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn own_routes(&mut self) -> io::Result<Vec<Prefix>> {
-        let routes = self.dump(Table::Routes)?;
-        let own = routes.into_iter().filter_map(|update| match update {
-            Update::Route { route, .. } if route.table == u32::from(OWN_TABLE) => {
-                Some(route.prefix)
+    pub fn own_routes(&mut self) -> io::Result<Vec<(u8, Prefix, bool)>> {
+        let all = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+        let messages = self.ask(all, REQUEST | DUMP)?;
+        let own = messages.iter().filter_map(|m| match &m.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(m))
+                if u8::from(m.header.protocol) == OWN_PROTOCOL =>
+            {
+                let any: IpAddr = match m.header.address_family {
+                    AddressFamily::Inet => std::net::Ipv4Addr::UNSPECIFIED.into(),
+                    _ => std::net::Ipv6Addr::UNSPECIFIED.into(),
+                };
+                let to = m.attributes.iter().find_map(|a| match a {
+                    RouteAttribute::Destination(RouteAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
+                    RouteAttribute::Destination(RouteAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+                    _ => None,
+                });
+                let length = m.header.destination_prefix_length;
+                let prefix = Prefix::new(to.unwrap_or(any), length)?;
+                Some((m.header.table, prefix, m.header.kind == RouteType::Throw))
             }
             _ => None,
         });
         Ok(own.collect())
-    }
-
-    /// Has the kernel look into adit's own table before the main one, for both families.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn add_rules(&mut self) -> io::Result<()> {
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let flags = REQUEST | ACKNOWLEDGE | CREATE | EXCLUSIVE;
-            match self.ask(RouteNetlinkMessage::NewRule(rule(family)), flags) {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) if is_family_missing(&e) => {}
-                other => drop(other?),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the rules of [`Asker::add_rules`] away.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn remove_rules(&mut self) -> io::Result<()> {
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            match self.ask(
-                RouteNetlinkMessage::DelRule(rule(family)),
-                REQUEST | ACKNOWLEDGE,
-            ) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound || is_family_missing(&e) => {}
-                other => drop(other?),
-            }
-        }
-        Ok(())
     }
 
     /// Has the kernel resolve a neighbour.
@@ -186,7 +185,7 @@ impl Asker {
     }
 }
 
-fn family(ip: &IpAddr) -> AddressFamily {
+pub(super) fn family(ip: &IpAddr) -> AddressFamily {
     match ip {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
@@ -207,36 +206,34 @@ fn use_neighbour(ifindex: u32, address: IpAddr) -> NeighbourMessage {
 }
 
 /// A kernel without IPv6 knows neither its routes nor its rules.
-fn is_family_missing(e: &io::Error) -> bool {
+pub(super) fn is_family_missing(e: &io::Error) -> bool {
     e.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
         || e.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error())
 }
 
-fn rule(family: AddressFamily) -> RuleMessage {
-    let mut message = RuleMessage::default();
-    message.header.family = family;
-    message.header.table = OWN_TABLE;
-    message.header.action = RuleAction::ToTable;
-    message.attributes = vec![
-        RuleAttribute::Priority(u32::from(OWN_TABLE)),
-        RuleAttribute::Protocol(RouteProtocol::Other(OWN_PROTOCOL)),
-    ];
-    message
+/// The address of a prefix in its own family.
+///
+/// `::` stands for "none" in the 16-byte form, so the family comes from the prefix.
+pub(super) fn family_address(prefix: Prefix) -> IpAddr {
+    match (IpAddr::from(prefix.address), prefix.is_v4()) {
+        (IpAddr::V4(v4), false) => IpAddr::V6(v4.to_ipv6_mapped()),
+        (ip, _) => ip,
+    }
 }
 
-fn own_route(prefix: Prefix, metric: u32, target: Target) -> RouteMessage {
-    let ip = IpAddr::from(prefix.address);
-    // `::` stands for "none" in the 16-byte form, so the family comes from the prefix.
-    let ip = match (ip, prefix.is_v4()) {
-        (ip, true) => ip,
-        (IpAddr::V4(v4), false) => IpAddr::V6(v4.to_ipv6_mapped()),
-        (ip, false) => ip,
-    };
+fn own_route(route: &OwnRoute) -> RouteMessage {
+    let OwnRoute {
+        table,
+        prefix,
+        metric,
+        target,
+    } = *route;
+    let ip = family_address(prefix);
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
         address_family: family(&ip),
         destination_prefix_length: prefix.family_length(),
-        table: OWN_TABLE,
+        table,
         protocol: RouteProtocol::Other(OWN_PROTOCOL),
         scope: RouteScope::Universe,
         kind: RouteType::Unicast,
@@ -261,6 +258,7 @@ fn own_route(prefix: Prefix, metric: u32, target: Target) -> RouteMessage {
             }
         }
         Target::Blackhole => message.header.kind = RouteType::BlackHole,
+        Target::Throw => message.header.kind = RouteType::Throw,
     }
     message
 }

@@ -262,6 +262,8 @@ fn ports_bear_mtu_ethernet_address_and_first_global_addresses() {
         let a = InterfaceAddress {
             ifindex: LAN,
             address: ip(address),
+            length: 24,
+            broadcast: None,
             global,
         };
         assert!(m.apply(&mut t, Update::Address(a)).own_addresses);

@@ -1,6 +1,6 @@
 //! The kernel's messages as plain values.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use adit_abi::{Address, Prefix};
 use netlink_packet_core::NetlinkMessage;
@@ -68,6 +68,10 @@ pub struct InterfaceAddress {
     pub ifindex: u32,
     /// The address.
     pub address: Address,
+    /// Length of its network's prefix, in its family's own terms.
+    pub length: u8,
+    /// The network's broadcast address, if it has one.
+    pub broadcast: Option<Ipv4Addr>,
     /// Whether it is good beyond the link.
     pub global: bool,
 }
@@ -174,18 +178,21 @@ fn link(m: &LinkMessage) -> Option<Link> {
 }
 
 fn address(m: &AddressMessage) -> Option<InterfaceAddress> {
-    let (mut local, mut other) = (None, None);
+    let (mut local, mut other, mut broadcast) = (None, None, None);
     for a in &m.attributes {
         match a {
             // On a point-to-point link `Address` is the far end's.
             AddressAttribute::Local(ip) => local = Some(*ip),
             AddressAttribute::Address(ip) => other = Some(*ip),
+            AddressAttribute::Broadcast(ip) => broadcast = Some(*ip),
             _ => {}
         }
     }
     Some(InterfaceAddress {
         ifindex: m.header.index,
         address: local.or(other)?.into(),
+        length: m.header.prefix_len,
+        broadcast,
         global: matches!(m.header.scope, AddressScope::Universe | AddressScope::Site),
     })
 }

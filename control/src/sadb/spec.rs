@@ -171,6 +171,11 @@ pub enum SadbError {
     /// Not built yet.
     #[error("transport mode is not supported yet: use tunnel mode")]
     Transport,
+    /// What keeps clear packets of a policy from the kernel.
+    #[error(
+        "the steering program cannot be told what the policy protects, so it was not added: {0}"
+    )]
+    Steering(String),
     /// A policy that is not there.
     #[error("there is no policy named {0:?}")]
     NoPolicy(String),
