@@ -68,7 +68,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     }
     let access = Access {
         mode: settings.control_socket_mode,
-        group: None,
+        group: settings.control_socket_group,
     };
     let mut server = Server::bind(&settings.control_socket, access, &registry, VICI)?;
     let mut gateway = Gateway::start(config, &registry, PLANE)?;

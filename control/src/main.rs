@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use adit_control::host::forwarding;
 use adit_control::{config, daemon};
 use clap::Parser;
 use rustix::mm::{MlockAllFlags, mlockall};
@@ -34,6 +35,10 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     keep_keys_in();
+    // Before anything that may fail: where no steering program is attached yet, the kernel must not forward.
+    for name in config::port_names(&arguments.config) {
+        forwarding::switch_off(&name);
+    }
     let config = match config::load(&arguments.config) {
         Ok(config) => config,
         Err(errors) => {

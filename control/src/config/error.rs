@@ -110,7 +110,8 @@ impl<'a> Report<'a> {
             .strip_prefix("invalid type: ")
             .and_then(|rest| rest.split_once(", expected "))
         {
-            self.add(span, key, format!("{found} found"), plain(expected), "");
+            let remedy = remedy(expected);
+            self.add(span, key, format!("{found} found"), plain(expected), remedy);
         } else {
             self.add(span, key, message, "", "");
         }
@@ -160,6 +161,18 @@ fn plain(expected: &str) -> &str {
         "a boolean" => "true or false",
         other if other.starts_with("struct ") => "a table",
         other => other,
+    }
+}
+
+/// What to do about a value of another type than the TOML reader expected.
+fn remedy(expected: &str) -> &'static str {
+    match expected {
+        "a sequence" => "put it into brackets, as [\"VALUE\"]",
+        "i64" => "write a whole number without quotes",
+        "a boolean" => "write true or false without quotes",
+        "a string" => "put it into quotes",
+        other if other.starts_with("struct ") => "write the section as in docs/configuration.md",
+        _ => "write it as in docs/configuration.md",
     }
 }
 

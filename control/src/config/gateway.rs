@@ -5,7 +5,7 @@ use adit_abi::{Action, Capacity, MAX_PORTS, MAX_WORKERS, Settings, Side};
 use toml::Spanned;
 
 use super::error::Report;
-use super::raw::{Field, RawGateway, RawPort, RawTable};
+use super::raw::{Field, RawGateway, RawGroup, RawPort, RawTable};
 use super::values::Section;
 use super::{BPF_DIR, CONTROL_SOCKET, DATAPLANE_SOCKET, Gateway, Port};
 
@@ -29,6 +29,7 @@ pub(super) fn check(
     let gateway = Gateway {
         control_socket: text(&raw.control_socket, CONTROL_SOCKET).into(),
         control_socket_mode: mode(&mut s, &raw.control_socket_mode),
+        control_socket_group: group(&mut s, &raw.control_socket_group, GROUPS),
         dataplane_socket: text(&raw.dataplane_socket, DATAPLANE_SOCKET).into(),
         bpf_dir: text(&raw.bpf_dir, BPF_DIR).into(),
         tun: interface_name(&mut s, "tun", &raw.tun).unwrap_or_else(|| "adit0".into()),
@@ -88,24 +89,62 @@ fn mode(s: &mut Section<'_, '_>, field: &Field<String>) -> u32 {
                 value,
                 format!("{:?} found", value.get_ref()),
                 "an octal file mode that gives others nothing",
-                "write \"0600\", or \"0660\" to let the socket's group in",
+                "write \"0600\", or \"0660\" with `control_socket_group`",
             );
             DEFAULT
         }
     }
 }
 
-/// What the kernel takes as the name of an interface.
-fn interface_name(s: &mut Section<'_, '_>, key: &str, field: &Field<String>) -> Option<String> {
+/// Where the system keeps its groups.
+const GROUPS: &str = "/etc/group";
+
+fn group(s: &mut Section<'_, '_>, field: &Field<RawGroup>, groups: &str) -> Option<u32> {
     let value = field.as_ref()?;
-    let name = value.get_ref();
-    let fine = (1..16).contains(&name.len())
+    let (number, found) = match value.get_ref() {
+        // The highest number means "none" to the kernel.
+        RawGroup::Number(n) => {
+            let number = u32::try_from(*n).ok().filter(|n| *n != u32::MAX);
+            (number, format!("{n} found"))
+        }
+        RawGroup::Name(name) => {
+            let all = std::fs::read_to_string(groups).unwrap_or_default();
+            (group_number(&all, name), format!("{name:?} found"))
+        }
+    };
+    if number.is_none() {
+        let expected = "the name or number of a group";
+        let remedy =
+            "`getent group` lists them; of one that is not in /etc/group, write the number";
+        s.wrong("control_socket_group", value, found, expected, remedy);
+    }
+    number
+}
+
+/// The number of a group in the words of group(5).
+fn group_number(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let is_it = fields.next() == Some(name);
+        fields.nth(1).filter(|_| is_it)?.parse().ok()
+    })
+}
+
+/// Whether the kernel takes this as the name of an interface.
+pub(super) fn is_interface_name(name: &str) -> bool {
+    (1..16).contains(&name.len())
         && name != "."
         && name != ".."
         && name
             .chars()
-            .all(|c| c.is_ascii_graphic() && c != '/' && c != ':');
-    if fine {
+            .all(|c| c.is_ascii_graphic() && c != '/' && c != ':')
+}
+
+/// What the kernel takes as the name of an interface.
+fn interface_name(s: &mut Section<'_, '_>, key: &str, field: &Field<String>) -> Option<String> {
+    let value = field.as_ref()?;
+    let name = value.get_ref();
+    if is_interface_name(name) {
         return Some(name.clone());
     }
     s.wrong(

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use adit_abi::message::ZeroCopy;
 use adit_abi::{Capacity, Settings, Side};
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -55,6 +56,8 @@ pub struct Gateway {
     pub control_socket: PathBuf,
     /// Its file mode.
     pub control_socket_mode: u32,
+    /// The group whose members may use it, by its number.
+    pub control_socket_group: Option<u32>,
     /// Path of the socket that the data plane connects to.
     pub dataplane_socket: PathBuf,
     /// Directory of a BPF file system for the steering program.
@@ -94,23 +97,59 @@ pub struct Port {
     pub queues: Option<u16>,
 }
 
+/// The names of the ports in a file that need not be right otherwise: what must be closed before all else.
+pub fn port_names(path: &Path) -> Vec<String> {
+    let text = Zeroizing::new(fs::read(path).unwrap_or_default());
+    let text = Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let ports = table.get_ref().get("gateway");
+    let ports = ports.and_then(|gateway| gateway.get_ref().get("ports"));
+    let ports = ports.and_then(|ports| ports.get_ref().as_array());
+    let name = |port: &Spanned<DeValue<'_>>| {
+        let name = port
+            .get_ref()
+            .get("interface")?
+            .get_ref()
+            .as_str()?
+            .to_owned();
+        gateway::is_interface_name(&name).then_some(name)
+    };
+    ports.into_iter().flatten().filter_map(name).collect()
+}
+
 /// Reads and checks a file.
 ///
 /// # Errors
 /// Everything that is wrong with it, or that it cannot be read.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     // May hold keys: wiped afterwards.
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| ConfigErrors {
+    let whole = |line, found, expected: &str, remedy: &str| ConfigErrors {
         file: path.to_owned(),
         errors: vec![ConfigError {
-            line: 0,
+            line,
             key: String::new(),
-            found: format!("cannot be read: {e}"),
-            expected: String::new(),
-            remedy: "name another file with --config".into(),
+            found,
+            expected: expected.into(),
+            remedy: remedy.into(),
         }],
-    })?);
-    parse(path, &text)
+    };
+    let octets = fs::read(path).map_err(|e| {
+        let found = format!("cannot be read: {e}");
+        whole(0, found, "", "name another file with --config")
+    })?;
+    let octets = Zeroizing::new(octets);
+    let text = std::str::from_utf8(&octets).map_err(|e| {
+        let before = octets.get(..e.valid_up_to()).unwrap_or_default();
+        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        let found = "an octet that is no UTF-8 found".to_owned();
+        whole(
+            line,
+            found,
+            "text in UTF-8",
+            "save the file as UTF-8, or write the character in ASCII",
+        )
+    })?;
+    parse(path, text)
 }
 
 /// Checks the text of a file; `path` is for messages, and for the paths in it.
@@ -135,7 +174,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
     }
     let secrets = secrets::check(&mut report, path, sections.secrets);
     let is_told = |section: &str| sections.unreadable.iter().any(|s| s == section);
-    let gateway = gateway::check(&mut report, sections.gateway, is_told("gateway"));
+    let gateway = gateway::check(
+        &mut report,
+        sections.gateway,
+        is_told("gateway") || is_told("gateway.ports"),
+    );
     let mut policies = policies::check(&mut report, sections.policies);
     let rules = connections::Rules {
         static_counter_mode_keys: gateway.static_counter_mode_keys,
@@ -194,11 +237,7 @@ impl Sections {
     ) {
         let span = key.span();
         match key.get_ref().as_ref() {
-            "gateway" => {
-                if let Some(raw) = self.read(report, "gateway", value) {
-                    self.gateway = Some((span, raw));
-                }
-            }
+            "gateway" => self.gateway = Some((span, self.gateway(report, value))),
             "connections" => self.connections = self.each(report, "connections", value),
             "policies" => self.policies = self.each(report, "policies", value),
             "secrets" => self.secrets = self.each(report, "secrets", value),
@@ -211,6 +250,38 @@ impl Sections {
                 report.add(span, other, "unknown section", "", remedy);
             }
         }
+    }
+
+    /// Reads the section key by key: what is wrong with one does not hide what is wrong with another.
+    fn gateway(&mut self, report: &mut Report<'_>, value: Spanned<DeValue<'_>>) -> raw::RawGateway {
+        let span = value.span();
+        let DeValue::Table(mut table) = value.into_inner() else {
+            report.add(
+                span,
+                "gateway",
+                "not a table",
+                "[gateway]",
+                "write [gateway] on a line of its own",
+            );
+            self.unreadable.push("gateway".into());
+            return raw::RawGateway::default();
+        };
+        let keys: Vec<_> = table.keys().cloned().collect();
+        for key in keys {
+            let mut alone = DeTable::new();
+            if let Some((name, value)) = table.get_key_value(&key) {
+                alone.insert(name.clone(), value.clone());
+            }
+            let alone = Spanned::new(span.clone(), DeValue::Table(alone));
+            if let Err(e) = raw::RawGateway::deserialize(ValueDeserializer::from(alone)) {
+                report.add_toml("gateway", &e);
+                let name = key.get_ref().as_ref();
+                self.unreadable.push(error::join("gateway", name));
+                table.remove(&key);
+            }
+        }
+        let rest = Spanned::new(span, DeValue::Table(table));
+        self.read(report, "gateway", rest).unwrap_or_default()
     }
 
     fn read<T: DeserializeOwned>(

@@ -13,6 +13,7 @@ pub(super) type Field<T> = Option<Spanned<T>>;
 pub(super) struct RawGateway {
     pub control_socket: Field<String>,
     pub control_socket_mode: Field<String>,
+    pub control_socket_group: Field<RawGroup>,
     pub dataplane_socket: Field<String>,
     pub bpf_dir: Field<String>,
     pub tun: Field<String>,
@@ -120,4 +121,12 @@ pub(super) enum RawKey {
 pub(super) enum RawTime {
     Seconds(i64),
     Text(String),
+}
+
+/// A group's name or number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a group's name or number")]
+pub(super) enum RawGroup {
+    Number(i64),
+    Name(String),
 }

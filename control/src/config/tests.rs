@@ -375,3 +375,69 @@ proptest::proptest! {
         let _ = parse(Path::new("adit.toml"), &format!("[connections.a.children.b]\n{key} = {value}"));
     }
 }
+
+#[test]
+fn one_wrong_key_of_the_gateway_hides_nothing_and_invents_nothing() {
+    let text = "[gateway]\nworkers = \"two\"\nrong_size = 64\nframe_size = 1000\nclamp_mss = \"no\"\n\
+                ports = [{ interface = \"a\", side = \"inside\" }, { interface = \"b\", side = \"outside\" }]\n\
+                [gateway.table]\nsas = 0\n";
+    assert_eq!(
+        errors(text),
+        [
+            "adit.toml:2: gateway.workers: string \"two\" found, expected a number; write a whole number without quotes",
+            "adit.toml:3: gateway.rong_size: unknown key; did you mean `ring_size`?",
+            "adit.toml:4: gateway.frame_size: 1000 found, expected 2048 or 4096; take 4096 only for an MTU above 1500",
+            "adit.toml:5: gateway.clamp_mss: string \"no\" found, expected true or false; write true or false without quotes",
+            "adit.toml:1: gateway.table.sas: 0 found, expected 1 to 16777216; every entry takes memory from the start",
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_file_that_is_no_text_is_told_by_its_line() {
+    let file = std::env::temp_dir().join(format!("adit-latin1-{}.toml", std::process::id()));
+    std::fs::write(&file, b"[gateway]\ntun = \"caf\xe9\"\n").unwrap();
+    let told = super::load(&file).expect_err("an error").to_string();
+    std::fs::remove_file(&file).unwrap();
+    assert!(
+        told.ends_with(
+            ":2: an octet that is no UTF-8 found, expected text in UTF-8; save the file as UTF-8, or write the \
+             character in ASCII"
+        ),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_ports_of_a_wrong_file_are_known_so_far_as_they_are_named() {
+    let file = std::env::temp_dir().join(format!("adit-wrong-{}.toml", std::process::id()));
+    let text = "[gateway]\nworkers = 0\nports = [{ interface = \"lan0\" }, { interface = \"../all\" }]\nnonsense\n";
+    std::fs::write(&file, text).unwrap();
+    let names = super::port_names(&file);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(names, ["lan0"]);
+    assert!(super::port_names(&file).is_empty());
+}
+
+#[test]
+fn the_control_sockets_group_is_a_name_or_a_number() {
+    let with = |group: &str| PORTS.replace("[gateway]", &format!("[gateway]\n{group}"));
+    let group = |text: &str| {
+        let config = parse(Path::new("adit.toml"), &with(text)).unwrap();
+        config.gateway.control_socket_group
+    };
+    assert_eq!(group(""), None);
+    assert_eq!(group("control_socket_group = 27"), Some(27));
+    assert_eq!(group("control_socket_group = \"root\""), Some(0));
+    for wrong in ["\"no such group\"", "-1", "4294967295"] {
+        let told = errors(&with(&format!("control_socket_group = {wrong}")));
+        assert!(
+            told[0].contains("gateway.control_socket_group:")
+                && told[0].contains("expected the name or number of a group; `getent group`"),
+            "{told:?}"
+        );
+    }
+}

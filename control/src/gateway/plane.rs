@@ -44,7 +44,11 @@ impl Gateway {
             pid = self.session.pid,
             "the data plane is gone; what policy protects is dropped until one is back"
         );
-        self.session = Session::default();
+        // Why it went is still to be read when it is gone, until another one is here.
+        self.session = Session {
+            failure: self.session.failure.take(),
+            ..Session::default()
+        };
         self.sadb.handle_plane_down();
     }
 
@@ -66,6 +70,8 @@ impl Gateway {
             stage: Stage::Mapping,
             pid,
             running,
+            // That of an earlier one, until this one is ready.
+            failure: self.session.failure.take(),
             ..Session::default()
         };
         if !self.settled {
@@ -119,6 +125,7 @@ impl Gateway {
                 self.handle_bound(port, queue, binding, fds);
             }
             ToControl::Ready => {
+                self.session.failure = None;
                 self.session.stage = Stage::Ready;
                 info!(pid = self.session.pid, "the data plane is ready");
             }

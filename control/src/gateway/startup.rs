@@ -26,7 +26,7 @@ use crate::plane::events::Events;
 use crate::plane::session::Session;
 use crate::rate_limit::RateLimit;
 use crate::sadb::{Sadb, SadbError};
-use crate::steer::Steer;
+use crate::steer::{Steer, own_addresses};
 
 /// Why the gateway cannot start.
 #[derive(Debug, Error)]
@@ -112,8 +112,15 @@ impl Gateway {
         let mut ethtool = Ethtool::open()
             .map_err(|e| warn!("the kernel's ethtool interface cannot be used: {e}"))
             .ok();
-        let ports = find_ports(&settings, &mut follower, &mut sadb, ethtool.as_mut())?;
-        let setup = setup(&settings, &ports)?;
+        let found = find_ports(&settings, &mut follower, &mut sadb, ethtool.as_mut())
+            .and_then(|ports| Ok((setup(&settings, &ports)?, ports)));
+        let (setup, ports) = match found {
+            Ok(found) => found,
+            Err(e) => {
+                close_what_is_there(&config, &follower);
+                return Err(e);
+            }
+        };
         for port in ports.iter().filter(|p| p.side != Side::Host) {
             forwarding::switch_off(&port.name);
             if let Some(ethtool) = &mut ethtool {
@@ -237,6 +244,30 @@ pub(super) fn mirror_port(port: &GatewayPort) -> MirrorPort {
         number: port.number,
         ifindex: port.ifindex,
         side: port.side,
+    }
+}
+
+/// Steers the ports that are there, though not all are as they should be: there will be no gateway, and nothing
+/// may get by because of that.
+fn close_what_is_there(config: &Config, follower: &Follower) {
+    let mirror = follower.mirror();
+    let mut steer = match Steer::load(&config.gateway.bpf_dir) {
+        Ok(steer) => steer,
+        Err(e) => return warn!("nothing is steered: {e}"),
+    };
+    let mut own = own_addresses(mirror.own_addresses(), config.policies.iter());
+    steer.keep_protected(&mut own);
+    if let Err(e) = steer.set_own_addresses(&own) {
+        warn!("{e}");
+    }
+    for port in &config.gateway.ports {
+        let Some(link) = mirror.link(&port.interface) else {
+            continue;
+        };
+        match steer.attach(link.ifindex, port.side) {
+            Ok(()) => info!(port = %port.interface, "steered, and closed"),
+            Err(e) => warn!(port = %port.interface, "{e}"),
+        }
     }
 }
 
