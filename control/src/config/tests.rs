@@ -164,7 +164,7 @@ remote_ts = []
             "adit.toml:3: gateway.zero_copy: \"atuo\" found, expected \"auto\" or \"copy\" or \"force\"; did you mean \"auto\"?",
             "adit.toml:4: gateway.ring_size: 1000 found, expected a power of two from 64 to 65536; 2048 serves well",
             "adit.toml:5: gateway.cpus: 1 CPUs found, expected one for each of the 2 workers; list as many CPUs as workers, or leave `cpus` out",
-            "adit.toml:7: gateway.control_socket_mode: \"0666\" found, expected an octal file mode that gives others nothing; write \"0600\", or \"0660\" to let the socket's group in",
+            "adit.toml:7: gateway.control_socket_mode: \"0666\" found, expected an octal file mode that gives others nothing; write \"0600\", or \"0660\" with `control_socket_group`",
             "adit.toml:8: gateway.ports: no port on the outside side, expected at least one port on each side; add ports = [{ interface = \"lan0\", side = \"inside\" }, { interface = \"wan0\", side = \"outside\" }]",
             "adit.toml:10: gateway.ports.1.interface: \"lan0\" found twice, expected each interface once; remove one of them",
             "adit.toml:12: policies.p.remote_ts: missing, expected at least one prefix or range; add remote_ts = [\"10.1.0.0/24\"]",
@@ -189,9 +189,10 @@ enc_inn = "00"
     assert_eq!(
         errors(text),
         [
+            "adit.toml:1: gateway.ports: missing, expected at least one port on each side; add ports = [{ interface = \"lan0\", side = \"inside\" }, { interface = \"wan0\", side = \"outside\" }]",
             "adit.toml:2: gateway.frame_sizes: unknown key; did you mean `frame_size`?",
-            "adit.toml:4: connections.b.local_addrs: string \"192.0.2.1\" found, expected a list",
-            "adit.toml:6: policies.p.priority: string \"high\" found, expected a number",
+            "adit.toml:4: connections.b.local_addrs: string \"192.0.2.1\" found, expected a list; put it into brackets, as [\"VALUE\"]",
+            "adit.toml:6: policies.p.priority: string \"high\" found, expected a number; write a whole number without quotes",
             "adit.toml:8: secrets.s.enc_inn: unknown key; did you mean `enc_in`?",
         ]
     );
@@ -388,7 +389,7 @@ fn one_wrong_key_of_the_gateway_hides_nothing_and_invents_nothing() {
             "adit.toml:3: gateway.rong_size: unknown key; did you mean `ring_size`?",
             "adit.toml:4: gateway.frame_size: 1000 found, expected 2048 or 4096; take 4096 only for an MTU above 1500",
             "adit.toml:5: gateway.clamp_mss: string \"no\" found, expected true or false; write true or false without quotes",
-            "adit.toml:1: gateway.table.sas: 0 found, expected 1 to 16777216; every entry takes memory from the start",
+            "adit.toml:8: gateway.table.sas: 0 found, expected 1 to 16777216; every entry takes memory from the start",
         ]
         .map(str::to_owned)
         .into_iter()
