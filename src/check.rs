@@ -69,13 +69,11 @@ mod tests {
     fn a_bad_file_is_explained_line_by_line() {
         let e = check("[gateway]\nport = []\n[gatewy]\n").expect_err("errors");
         let lines: Vec<_> = e.lines().collect();
-        assert_eq!(
-            lines[0],
-            "adit.toml:2: gateway.port: unknown key; did you mean `ports`?"
-        );
-        assert!(
-            lines.contains(&"adit.toml:3: gatewy: unknown section; did you mean `gateway`?"),
-            "{e}"
-        );
+        for expected in [
+            "adit.toml:2: gateway.port: unknown key; did you mean `ports`?",
+            "adit.toml:3: gatewy: unknown section; did you mean `gateway`?",
+        ] {
+            assert!(lines.contains(&expected), "{e}");
+        }
     }
 }

@@ -26,6 +26,9 @@ pub enum OpeningError {
     /// The AF_XDP sockets.
     #[error(transparent)]
     Xdp(#[from] xdp::OpenError),
+    /// A queue has no zero-copy mode, and the setup asks for nothing else.
+    #[error("{0}; set gateway.zero_copy = \"auto\" to copy where it must be")]
+    ZeroCopy(xdp::OpenError),
     /// A queue without a worker would swallow what arrives there; a worker without a queue could not send.
     #[error(
         "port {name} has {queues} queues for {workers} workers: set `queues` of the port and `gateway.workers` to one number, and the NIC's channels with it"
@@ -120,7 +123,13 @@ pub fn open(setup: &Setup, tun: Option<&OwnedFd>) -> Result<Vec<Outfit>, Opening
         ZeroCopy::Copy => xdp::ZeroCopy::Copy,
         ZeroCopy::Force => xdp::ZeroCopy::Force,
     };
-    let opened = xdp::open(umem, &requests, zero_copy, setup.ring_size)?;
+    let opened = xdp::open(umem, &requests, zero_copy, setup.ring_size).map_err(|e| {
+        if e.step == xdp::Step::BindZeroCopy {
+            OpeningError::ZeroCopy(e)
+        } else {
+            e.into()
+        }
+    })?;
 
     let mut outfits: Vec<_> = (0..workers)
         .map(|_| Outfit {

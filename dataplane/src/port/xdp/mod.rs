@@ -86,9 +86,7 @@ fn hint(step: Step, errno: Errno) -> &'static str {
         (Step::Register, Errno::NOBUFS | Errno::NOMEM) => {
             " (raise the limit of locked memory, or use fewer frames)"
         }
-        (Step::BindZeroCopy, Errno::OPNOTSUPP) => {
-            " (the driver has no zero-copy mode: set gateway.zero_copy = \"auto\")"
-        }
+        (Step::BindZeroCopy, Errno::OPNOTSUPP) => " (the driver has no zero-copy mode)",
         (Step::BindZeroCopy | Step::BindCopy, Errno::BUSY) => " (another program holds this queue)",
         (Step::BindZeroCopy | Step::BindCopy, Errno::INVAL) => " (is there such a queue?)",
         (Step::BindZeroCopy | Step::BindCopy, Errno::NODEV) => " (is there such an interface?)",
