@@ -132,6 +132,27 @@ fn packets_wait_for_their_neighbour_and_leave_in_order_when_it_is_known() {
 }
 
 #[test]
+fn a_neighbour_is_asked_for_again_while_packets_wait_for_it() {
+    let mut g = open_gateway();
+    let silent = outside_host(50);
+    let needed = Event::NeighbourNeeded {
+        port: OUTSIDE,
+        address: silent,
+    };
+    g.from_inside(&ping(g.site.host(false), silent, 1));
+    g.run();
+    assert_eq!(g.events(), [needed]);
+    g.run();
+    assert_eq!(g.events(), []);
+    g.now += SECOND;
+    g.run();
+    assert_eq!(g.events(), [needed]);
+    g.now += 3 * SECOND;
+    g.run();
+    assert_eq!((g.worker.waiting(), g.events()), (0, vec![]));
+}
+
+#[test]
 fn a_place_that_was_free_again_does_not_let_later_packets_overtake() {
     let mut g = open_gateway();
     let (first, second) = (outside_host(50), outside_host(51));

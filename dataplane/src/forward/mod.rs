@@ -165,9 +165,9 @@ impl Forward {
         }
     }
 
-    /// Gives up on packets that have waited too long.
-    pub fn expire(&mut self, now: u64, ledger: &mut Ledger<'_>) {
-        self.waiting.expire(now, ledger);
+    /// Gives up on packets that have waited too long, and asks for the others' neighbours again.
+    pub fn expire(&mut self, turn: &mut Turn<'_>) {
+        self.waiting.expire(turn);
     }
 
     /// How many packets wait for a neighbour.

@@ -5,7 +5,6 @@ use adit_abi::DropReason;
 use super::fib::{Fib, Wire};
 use crate::events::SECOND;
 use crate::frame::{Frame, Stock};
-use crate::ledger::Ledger;
 use crate::turn::Turn;
 
 /// Packets that may wait at once.
@@ -18,6 +17,7 @@ const PATIENCE: u64 = 3 * SECOND;
 struct Place {
     wire: Option<Wire>,
     until: u64,
+    ask_again: u64,
     number: u64,
     length: usize,
     bytes: Box<[u8]>,
@@ -36,6 +36,7 @@ impl Waiting {
         let place = || Place {
             wire: None,
             until: 0,
+            ask_again: 0,
             number: 0,
             length: 0,
             bytes: vec![0; chunk].into_boxed_slice(),
@@ -87,6 +88,7 @@ impl Waiting {
         }
         self.next += 1;
         (place.number, place.until) = (self.next, turn.now + PATIENCE);
+        place.ask_again = turn.now + SECOND;
         ledger.stock.put(frame);
     }
 
@@ -117,16 +119,21 @@ impl Waiting {
         Some((frame, wire))
     }
 
-    /// Gives up on packets that have waited too long.
-    pub fn expire(&mut self, now: u64, ledger: &mut Ledger<'_>) {
+    /// Gives up on packets that have waited too long, and asks again for the neighbours of the others: the first question may have gone
+    /// unheard, with control away or the neighbour just asked for.
+    pub fn expire(&mut self, turn: &mut Turn<'_>) {
         if self.used == 0 {
             return;
         }
         for place in &mut self.places {
-            if place.wire.is_some() && now >= place.until {
+            let Some(wire) = &place.wire else { continue };
+            if turn.now >= place.until {
                 place.wire = None;
                 self.used -= 1;
-                ledger.count(DropReason::NoNeighbour);
+                turn.ledger.count(DropReason::NoNeighbour);
+            } else if turn.now >= place.ask_again {
+                place.ask_again = turn.now + SECOND;
+                turn.events.need_neighbour(wire.port, wire.via);
             }
         }
     }

@@ -183,7 +183,7 @@ impl Worker {
             received += stages.receive(&mut turn, at);
         }
         stages.send_errors(&mut turn);
-        stages.forward.expire(now, &mut turn.ledger);
+        stages.forward.expire(&mut turn);
         stages.sad.sweep(turn.policy);
         stages.forward.ports.finish_turn(&mut turn.ledger);
         if now >= self.statistics_due {
