@@ -8,7 +8,7 @@ use zerocopy::FromZeros;
 use crate::crypto::Provider;
 use crate::frame::ChunkSize;
 
-/// What the tunnel of [`MemoryGateway::pair`](super::MemoryGateway::pair)(super::MemoryGateway::pair) is like.
+/// What the tunnel of [`MemoryGateway::pair`](super::MemoryGateway::pair) is like.
 #[derive(Clone, Copy, Debug)]
 pub struct TunnelPlan {
     /// The suite of both SAs.
