@@ -16,8 +16,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("adit-abi", &[]),
     ("adit-bpf", &[]),
     ("adit-vici", &[]),
+    ("adit-ike", &["adit-abi"]),
     ("adit-dataplane", &["adit-abi"]),
-    ("adit-control", &["adit-abi", "adit-bpf", "adit-vici"]),
+    (
+        "adit-control",
+        &["adit-abi", "adit-bpf", "adit-ike", "adit-vici"],
+    ),
     (
         "adit",
         &[
@@ -25,12 +29,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "adit-bpf",
             "adit-control",
             "adit-dataplane",
+            "adit-ike",
             "adit-vici",
         ],
     ),
     (
         "adit-fuzz",
-        &["adit-abi", "adit-control", "adit-dataplane", "adit-vici"],
+        &[
+            "adit-abi",
+            "adit-control",
+            "adit-dataplane",
+            "adit-ike",
+            "adit-vici",
+        ],
     ),
 ];
 

@@ -1,0 +1,1 @@
+//! IKE as pure state machines: no socket, clock or random numbers of their own.
