@@ -163,9 +163,22 @@ pub struct Settings {
     pub keepalive_seconds: u16,
     /// ICMP errors a worker may send per second (RFC 1812 §4.3.2.8).
     pub icmp_per_second: u32,
+    /// Seconds after which a learned path MTU is forgotten (RFC 1191 §6.3).
+    pub path_mtu_seconds: u32,
+    /// The smallest path MTU of IPv4 that a message from outside can bring about, in bytes (RFC 4301 §6.1.1);
+    /// of IPv6 it is never less than 1280.
+    pub least_path_mtu: u16,
+    /// 1 believes plausible too-big messages from outside, 0 ignores them all (RFC 4301 §6.1.1).
+    pub believe_too_big: u8,
     /// Zero.
-    pub spare: [u64; 6],
+    pub reserved: u8,
+    /// Outer DSCP for each inner one, under [`crate::SaFlags::DSCP_MAP`].
+    pub dscp_map: [u8; 64],
+    /// Zero.
+    pub spare: [u64; 5],
 }
+
+const _: () = assert!(size_of::<Settings>() == 120);
 
 impl Default for Settings {
     fn default() -> Self {
@@ -174,7 +187,12 @@ impl Default for Settings {
             clamp_mss: 1,
             keepalive_seconds: 20,
             icmp_per_second: 1000,
-            spare: [0; 6],
+            path_mtu_seconds: 600,
+            least_path_mtu: 576,
+            believe_too_big: 1,
+            reserved: 0,
+            dscp_map: std::array::from_fn(|dscp| dscp as u8),
+            spare: [0; 5],
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::sa_state::{SA_STATE_HEAD_WORDS, window_words};
 use crate::slots::Record;
 
 /// Raised whenever the meaning of a byte in either region changes.
-pub const LAYOUT_VERSION: u64 = 1;
+pub const LAYOUT_VERSION: u64 = 2;
 
 /// Ports that a gateway can have, the TUN port included.
 pub const MAX_PORTS: usize = 16;
@@ -232,7 +232,7 @@ const _: () = assert!(PolicyName::SLOT_WORDS == 8);
 const _: () = assert!(RouteRecord::SLOT_WORDS == 8);
 const _: () = assert!(PortRecord::SLOT_WORDS == 8);
 const _: () = assert!(NeighbourRecord::SLOT_WORDS == 4);
-const _: () = assert!(Settings::SLOT_WORDS == 8);
+const _: () = assert!(Settings::SLOT_WORDS == 16);
 const _: () = assert!(HEADER_WORDS.is_multiple_of(8) && WORKER_WORDS.is_multiple_of(8));
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub use policy_region::{PolicyReader, PolicyWriter, TableFull};
 #[cfg(not(loom))]
 pub use region::{Region, RegionError};
 pub use sa::{Direction, Limits, Mode, Protocol, SaFlags, SaKey, SaRecord, SaRef, Spi};
-pub use sa_state::{SaState, SaStateFlag, window_words};
+pub use sa_state::{LearnedMtu, SaState, SaStateFlag, window_words};
 pub use selector::{Flow, PortRange, Selector};
 #[cfg(not(loom))]
 pub use state_region::StateRegion;

@@ -145,6 +145,22 @@ impl SaFlags {
     pub const NO_ECN: Self = Self(1 << 5);
     /// This end sends NAT keepalives for the SA (RFC 3948 §4).
     pub const KEEPALIVE: Self = Self(1 << 6);
+    /// What is too big for the path is cut after it is sealed where the outer header allows it, not before
+    /// (RFC 4301 §8.2.1).
+    pub const FRAGMENT_AFTER: Self = Self(1 << 16);
+    /// The outer IPv6 flow label is a hash of the inner flow (RFC 6438); with neither this nor
+    /// [`SaFlags::FLOW_COPY`] it is 0.
+    pub const FLOW_HASH: Self = Self(1 << 17);
+    /// The outer IPv6 flow label is the inner packet's own, 0 for IPv4 inside.
+    pub const FLOW_COPY: Self = Self(1 << 18);
+    /// The inner DSCP is looked up in [`crate::Settings::dscp_map`] for the outer header.
+    pub const DSCP_MAP: Self = Self(1 << 19);
+    /// Later fragments travel through the SA although it selects by port, once their first fragment did
+    /// (RFC 4301 §7.3).
+    pub const STATEFUL_FRAGMENTS: Self = Self(1 << 20);
+    /// ICMP errors must quote a packet that the SA would carry the other way, even where their own header
+    /// fits the selectors (RFC 4301 §6.2).
+    pub const ICMP_CHECK: Self = Self(1 << 21);
 
     /// Whether every bit of `other` is set.
     #[inline]
@@ -234,8 +250,13 @@ pub struct SaRecord {
     pub cookie: u64,
     /// When control put it in, `CLOCK_BOOTTIME` nanoseconds (not read by the data plane).
     pub installed: u64,
+    /// Inner packets are padded to this many bytes (RFC 4303 §2.7), 0 for none; more than fits the path pads
+    /// to what does.
+    pub tfc_size: u16,
+    /// Dummy packets sent a second (RFC 4303 §2.6), 0 for none.
+    pub dummies: u16,
     /// Zero.
-    pub spare: [u8; 8],
+    pub spare: [u8; 4],
 }
 
 const _: () = assert!(size_of::<SaRecord>() == 312);

@@ -25,6 +25,38 @@ pub enum SaStateFlag {
     SequenceReported = 8,
 }
 
+/// A path MTU that somebody on the way told, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnedMtu {
+    /// Bytes of an outer IP packet.
+    pub bytes: u16,
+    /// `CLOCK_BOOTTIME`, milliseconds.
+    pub at: u64,
+}
+
+impl LearnedMtu {
+    /// One word for shared memory.
+    pub const fn to_word(self) -> u64 {
+        self.at << 16 | self.bytes as u64
+    }
+
+    /// The inverse of [`LearnedMtu::to_word`]; `None` where nothing was learned.
+    pub const fn from_word(word: u64) -> Option<Self> {
+        match word as u16 {
+            0 => None,
+            bytes => Some(Self {
+                bytes,
+                at: word >> 16,
+            }),
+        }
+    }
+
+    /// Whether it still counts at `now` (`CLOCK_BOOTTIME` nanoseconds), if it does so for `seconds`.
+    pub const fn holds(self, now: u64, seconds: u32) -> bool {
+        now / 1_000_000 < self.at + seconds as u64 * 1000
+    }
+}
+
 /// One SA's state in the state region. All counters are native-endian words, added to by any worker.
 #[derive(Clone, Copy)]
 pub struct SaState<'a> {
@@ -90,6 +122,16 @@ impl<'a> SaState<'a> {
     /// Packets with a malformed trailer or inner header.
     pub fn malformed(&self) -> &'a AtomicU64 {
         self.word(10)
+    }
+
+    /// The path MTU that too-big messages have brought about, for [`LearnedMtu::from_word`].
+    pub fn learned_mtu(&self) -> &'a AtomicU64 {
+        self.word(11)
+    }
+
+    /// Dummy packets sent or received (RFC 4303 §2.6).
+    pub fn dummies(&self) -> &'a AtomicU64 {
+        self.word(12)
     }
 
     /// The ring of window words, see [`window_words`].
