@@ -12,7 +12,7 @@ use crate::sa_state::{SA_STATE_HEAD_WORDS, window_words};
 use crate::slots::Record;
 
 /// Raised whenever the meaning of a byte in either region changes.
-pub const LAYOUT_VERSION: u64 = 2;
+pub const LAYOUT_VERSION: u64 = 3;
 
 /// Ports that a gateway can have, the TUN port included.
 pub const MAX_PORTS: usize = 16;

@@ -55,7 +55,7 @@ pub enum Direction {
     Outbound = 2,
 }
 
-/// Tunnel or transport (RFC 4301 §4.1).
+/// What an SA carries of a packet (RFC 4301 §4.1, RFC 7402 App. B).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Mode {
@@ -63,6 +63,23 @@ pub enum Mode {
     Tunnel = 1,
     /// Upper-layer payload only.
     Transport = 2,
+    /// Upper-layer payload between fixed inner addresses, which the SA's selector names and the wire never
+    /// shows.
+    Beet = 3,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Tunnel, Self::Transport, Self::Beet];
+
+    /// `tunnel`, `transport` or `beet`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tunnel => "tunnel",
+            Self::Transport => "transport",
+            Self::Beet => "beet",
+        }
+    }
 }
 
 /// The key of the SAD: an RSIP server demultiplexes by exactly this (RFC 3104 §3), and so does RFC 4301 §4.1.
@@ -79,9 +96,19 @@ pub struct SaKey {
 impl SaKey {
     /// The key of an ESP SA.
     pub const fn esp(spi: Spi, destination: Address) -> Self {
+        Self::of(Protocol::Esp, spi, destination)
+    }
+
+    /// The key of an AH SA.
+    pub const fn ah(spi: Spi, destination: Address) -> Self {
+        Self::of(Protocol::Ah, spi, destination)
+    }
+
+    /// The key of an SA of either protocol.
+    pub const fn of(protocol: Protocol, spi: Spi, destination: Address) -> Self {
         Self {
             spi,
-            protocol: Protocol::Esp as u8,
+            protocol: protocol as u8,
             destination,
         }
     }
@@ -145,6 +172,8 @@ impl SaFlags {
     pub const NO_ECN: Self = Self(1 << 5);
     /// This end sends NAT keepalives for the SA (RFC 3948 §4).
     pub const KEEPALIVE: Self = Self(1 << 6);
+    /// An AH header over IPv4 is padded to 8 bytes as Linux does, not to the 4 of RFC 4302 §3.3.3.2.1.
+    pub const AH_ALIGN_8: Self = Self(1 << 7);
     /// What is too big for the path is cut after it is sealed where the outer header allows it, not before
     /// (RFC 4301 §8.2.1).
     pub const FRAGMENT_AFTER: Self = Self(1 << 16);
@@ -248,15 +277,20 @@ pub struct SaRecord {
     pub selector: Selector,
     /// Free for control's own book-keeping (not read by the data plane).
     pub cookie: u64,
-    /// When control put it in, `CLOCK_BOOTTIME` nanoseconds (not read by the data plane).
-    pub installed: u64,
+    /// When control put it in, `CLOCK_BOOTTIME` seconds (not read by the data plane).
+    pub installed: u32,
+    /// Transport mode through a NAT: the folded one's-complement sum of the two addresses that the sender wrote
+    /// (RFC 3948 §3.1.2), 0 where they are not known.
+    pub original_sum: u16,
+    /// Zero.
+    pub reserved_2: [u8; 2],
     /// Inner packets are padded to this many bytes (RFC 4303 §2.7), 0 for none; more than fits the path pads
     /// to what does.
     pub tfc_size: u16,
     /// Dummy packets sent a second (RFC 4303 §2.6), 0 for none.
     pub dummies: u16,
-    /// Zero.
-    pub spare: [u8; 4],
+    /// SPI of the AH SA to the same destination that goes around this one (RFC 4301 §4.1), 0 for none.
+    pub around: Spi,
 }
 
 const _: () = assert!(size_of::<SaRecord>() == 312);
@@ -294,7 +328,17 @@ impl SaRecord {
         match self.mode {
             1 => Some(Mode::Tunnel),
             2 => Some(Mode::Transport),
+            3 => Some(Mode::Beet),
             _ => None,
+        }
+    }
+
+    /// The key of the AH SA that goes around this one.
+    #[inline]
+    pub const fn around(&self) -> Option<SaKey> {
+        match self.around.0 {
+            0 => None,
+            _ => Some(SaKey::ah(self.around, self.destination)),
         }
     }
 

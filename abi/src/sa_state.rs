@@ -79,6 +79,12 @@ impl<'a> SaState<'a> {
         self.word(0).load(Ordering::Acquire) as u32
     }
 
+    /// The slot whose state counts for this one's SA: an SA that has moved goes on with its old state.
+    #[inline]
+    pub fn shares(&self) -> Option<u32> {
+        ((self.word(0).load(Ordering::Acquire) >> 32) as u32).checked_sub(1)
+    }
+
     /// Outbound: the last number used. Inbound: the highest one verified.
     pub fn sequence(&self) -> &'a AtomicU64 {
         self.word(1)
@@ -153,6 +159,13 @@ impl<'a> SaState<'a> {
     /// Makes the state ready for no generation: no worker begins to use it any more.
     pub fn retire(&self) {
         self.word(0).store(0, Ordering::Release);
+    }
+
+    /// Makes the state in `slot` count for a generation of this one's slot; as with [`SaState::prepare`],
+    /// only the steward may call this.
+    pub fn share(&self, generation: u32, slot: u32) {
+        let word = (u64::from(slot) + 1) << 32 | u64::from(generation);
+        self.word(0).store(word, Ordering::Release);
     }
 
     /// Makes the state ready for a generation of its slot, outbound numbers following `last_sequence`.

@@ -11,6 +11,7 @@ use crate::layout::{
 };
 use crate::policy_region::read_capacity;
 use crate::region::{Region, RegionError};
+use crate::sa::SaRef;
 use crate::sa_state::SaState;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -135,6 +136,18 @@ impl StateRegion {
         SaState::new(self.block(self.layout.sas.start, slot as usize, words))
     }
 
+    /// State of this very SA, its old one if it has moved; `None` until it was prepared.
+    #[inline]
+    pub fn state_of(&self, sa: SaRef) -> Option<SaState<'_>> {
+        let own = self
+            .sa(sa.slot)
+            .filter(|state| state.generation() == sa.generation)?;
+        match own.shares() {
+            None => Some(own),
+            Some(slot) => self.sa(slot),
+        }
+    }
+
     fn policy(&self, slot: u32) -> Option<&[AtomicU64]> {
         (slot < self.capacity.policies).then(|| {
             self.block(
@@ -168,7 +181,7 @@ impl StateRegion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DropReason, Event, EventReader, PortCounter, SaRef, WorkerCounter};
+    use crate::{DropReason, Event, EventReader, PortCounter, WorkerCounter};
 
     #[test]
     fn what_the_data_plane_counts_control_reads_through_its_own_mapping() {
@@ -193,6 +206,16 @@ mod tests {
         plane.sa(7).unwrap().prepare(5, 0);
         assert_eq!(control.sa(7).unwrap().generation(), 5);
         assert!(control.sa(8).is_none());
+        plane.sa(6).unwrap().share(2, 7);
+        plane.sa(7).unwrap().packets().store(9, Ordering::Relaxed);
+        let moved = |generation| {
+            let sa = SaRef {
+                slot: 6,
+                generation,
+            };
+            Some(control.state_of(sa)?.packets().load(Ordering::Relaxed))
+        };
+        assert_eq!((moved(2), moved(3)), (Some(9), None));
         plane.count_policy(3, true, 1, 100);
         plane.count_policy(4, true, 1, 100);
         assert_eq!(control.policy_counts(3), [0, 0, 1, 100]);

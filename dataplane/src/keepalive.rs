@@ -41,7 +41,7 @@ impl Keepalives {
                 continue;
             }
             let used = state
-                .sa(slot)
+                .state_of(sa)
                 .map_or(0, |s| s.last_used().load(Ordering::Relaxed));
             let last = self.sent.get(&sa).copied().unwrap_or(0).max(used);
             //= RFC 3948 §4: a keepalive is sent if no other packet was sent for M seconds

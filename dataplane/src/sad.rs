@@ -108,10 +108,7 @@ impl SaContext {
     /// [`DropReason::SaNotReady`] until then.
     #[inline]
     pub fn state<'a>(&self, region: &'a StateRegion) -> Result<SaState<'a>, DropReason> {
-        region
-            .sa(self.sa.slot)
-            .filter(|state| state.generation() == self.sa.generation)
-            .ok_or(DropReason::SaNotReady)
+        region.state_of(self.sa).ok_or(DropReason::SaNotReady)
     }
 }
 

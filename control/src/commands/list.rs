@@ -159,7 +159,7 @@ fn child_sa(
         outbound: outbound.map(|sa| direction(sa, now, false)),
         rekey_time: soonest(|sa| sa.record.soft.expires),
         life_time: soonest(|sa| sa.record.hard.expires),
-        install_time: now.saturating_sub(sa.record.installed) / SECOND,
+        install_time: (now / SECOND).saturating_sub(sa.record.installed.into()),
         local_ts: vec![show_local(&sa.record.selector)],
         remote_ts: vec![show_remote(&sa.record.selector)],
     }

@@ -301,7 +301,7 @@ impl SaSpec {
         r.hard = self.hard.limits(now);
         r.selector = self.selector;
         r.cookie = u64::from(unique) << 1 | self.origin.bit();
-        r.installed = now;
+        r.installed = (now / 1_000_000_000) as u32;
         r
     }
 }

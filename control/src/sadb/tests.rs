@@ -142,7 +142,7 @@ fn an_sa_is_visible_and_linked_only_after_its_state_is_prepared() {
     sadb.add_policy(policy("net", "10.2.0.0/24")).unwrap();
     let slot = sadb.policy("net").unwrap().slots[0];
     let stage = sadb
-        .add_sa(&outbound(0x1000, "net", "10.2.0.0/24"), 5)
+        .add_sa(&outbound(0x1000, "net", "10.2.0.0/24"), 5_000_000_000)
         .unwrap();
     assert_eq!(stage, Stage::Preparing);
     let key = key(0x1000, "192.0.2.2");

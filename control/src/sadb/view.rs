@@ -123,9 +123,8 @@ impl Sadb {
 
     /// What was counted for an SA; nothing before its state is prepared.
     pub fn counts(&self, sa: SaRef) -> SaCounts {
-        let state = match self.state.sa(sa.slot) {
-            Some(state) if state.generation() == sa.generation => state,
-            _ => return SaCounts::default(),
+        let Some(state) = self.state.state_of(sa) else {
+            return SaCounts::default();
         };
         let get = |word: &std::sync::atomic::AtomicU64| word.load(Ordering::Relaxed);
         SaCounts {
