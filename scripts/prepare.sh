@@ -2,10 +2,10 @@
 # shellcheck shell=bash
 
 # What the build and the lab need: a C compiler for one crate's assembly, and the programs that the lab drives.
-LAB_PACKAGES=(gcc libc6-dev make perl iproute2 ethtool iputils-ping iperf3)
+LAB_PACKAGES=(gcc libc6-dev make perl iproute2 ethtool iputils-ping iperf3 busybox-static dnsmasq-base)
 
 # What the tests need on top: captures, peers that nobody here wrote, and the compiler of the XDP program.
-TEST_PACKAGES=(tcpdump tshark clang llvm libbpf-dev linux-libc-dev qemu-system-x86 busybox-static dash cpio kmod
+TEST_PACKAGES=(tcpdump tshark clang llvm libbpf-dev linux-libc-dev qemu-system-x86 dash cpio kmod
     strongswan-swanctl python3-venv)
 
 # ethtool and others live where an ordinary user's PATH does not look.

@@ -34,7 +34,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../steer.bpf.o");
 
 /// Name, bytes of a key, bytes of a value and most entries of every map.
 const MAPS: [(&str, u32, u32, u32); 5] = [
-    ("ports", 4, 12, MAX_PORTS),
+    ("ports", 4, 16, MAX_PORTS),
     ("sockets", 4, 4, MAX_PORTS * MAX_QUEUES),
     ("own4", 4, 4, MAX_OWN),
     ("own6", 16, 4, MAX_OWN),

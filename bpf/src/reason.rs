@@ -8,6 +8,10 @@ pub enum Reason {
     PassNotIp,
     /// To an address of this host.
     PassOwn,
+    /// A fragment of UDP to an own address: perhaps of IKE, perhaps of ESP in UDP.
+    PassUdpFragment,
+    /// A DHCP server's answer to a port that has no IPv4 address yet.
+    PassDhcp,
     /// Neighbour discovery to an own address that is otherwise protected.
     PassNd,
     /// IKE to an own address that is otherwise protected.
@@ -38,9 +42,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 17] = [
         Reason::PassNotIp,
         Reason::PassOwn,
+        Reason::PassUdpFragment,
+        Reason::PassDhcp,
         Reason::PassNd,
         Reason::PassIke,
         Reason::PassMulticast,
@@ -61,6 +67,8 @@ impl Reason {
         match self {
             Reason::PassNotIp => "pass-not-ip",
             Reason::PassOwn => "pass-own",
+            Reason::PassUdpFragment => "pass-udp-fragment",
+            Reason::PassDhcp => "pass-dhcp",
             Reason::PassNd => "pass-nd",
             Reason::PassIke => "pass-ike",
             Reason::PassMulticast => "pass-multicast",

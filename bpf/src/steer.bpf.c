@@ -24,9 +24,12 @@
 
 #define IKE_PORT 500
 #define NAT_T_PORT 4500
+#define DHCP_SERVER_PORT 67
+#define DHCP_CLIENT_PORT 68
 #define UDP_HEADER 8
 #define NON_ESP_MARKER 4
 #define MAX_EXTENSIONS 6
+#define MAX_OPTIONS 40 // octets that an IPv4 header has room for
 
 // From <netinet/icmp6.h>, which does not compile for BPF.
 #define ND_FIRST 133 // router solicitation
@@ -38,6 +41,8 @@ enum side { INSIDE = 0, OUTSIDE = 1 };
 enum reason {
 	PASS_NOT_IP,        // ARP, LLDP, and whatever else the data plane has no business with
 	PASS_OWN,           // to an address of this host
+	PASS_UDP_FRAGMENT,  // a fragment of UDP to an own address: perhaps of IKE, perhaps of ESP in UDP
+	PASS_DHCP,          // a DHCP server's answer to a port that has no IPv4 address yet
 	PASS_ND,            // neighbour discovery to an own address
 	PASS_IKE,           // IKE to an own address that is otherwise protected
 	PASS_MULTICAST,     // multicast and broadcast: routing protocols, DHCP, ND
@@ -58,6 +63,7 @@ struct port {
 	__u32 number; // less than MAX_PORTS; a port's place in `sockets` and `counters`
 	__u32 side;
 	__u32 mode; // how the program is attached; for the loader only
+	__u32 unaddressed; // it has no IPv4 address: DHCP may be about to give it one
 };
 
 struct own {
@@ -151,14 +157,54 @@ static __always_inline enum reason classify_own(struct cursor *c, __u8 protocol,
 		return side == OUTSIDE ? REDIRECT_AH : clear;
 	case IPPROTO_UDP:
 		// Only all fragments together can be told apart, and only the kernel has them all.
-		return fragment ? clear : classify_udp(c, protected, side);
+		if (fragment)
+			return protected ? REDIRECT_PROTECTED : PASS_UDP_FRAGMENT;
+		return classify_udp(c, protected, side);
 	default:
 		return clear;
 	}
 }
 
-static __always_inline enum reason classify_ipv4(struct cursor *c, enum side side)
+// Whether options name a router that is still to come: an own address is not where the packet ends then.
+// `c` is at the IP header, of `header` bytes.
+static __always_inline bool has_route_ahead(struct cursor *c, __u64 header)
 {
+	__u8 *options = c->at + sizeof(struct iphdr);
+	__u32 next = 0;
+	// By place, not by option: the verifier follows constant offsets through any mix of lengths.
+#pragma unroll
+	for (__u32 at = 0; at < MAX_OPTIONS - 2; at++) {
+		if (sizeof(struct iphdr) + at + 3 > header || (void *)options + at + 3 > c->end)
+			return false;
+		if (at < next)
+			continue;
+		__u8 type = options[at], length = options[at + 1], pointer = options[at + 2];
+		if (type == IPOPT_END)
+			return false;
+		if (type == IPOPT_LSRR || type == IPOPT_SSRR)
+			return pointer <= length;
+		if (type != IPOPT_NOOP && length < 2)
+			return false;
+		next = at + (type == IPOPT_NOOP ? 1 : length);
+	}
+	return false;
+}
+
+// A DHCP server's answer goes to the address that it gives, which is nobody's until it has arrived
+// (RFC 2131 §4.1).
+static __always_inline bool is_dhcp_answer(struct cursor *c, struct iphdr *ip, __u64 header)
+{
+	if (ip->protocol != IPPROTO_UDP || (ip->frag_off & bpf_htons(0x3fff)))
+		return false;
+	struct udphdr *udp = c->at + header;
+	if ((void *)(udp + 1) > c->end)
+		return false;
+	return udp->source == bpf_htons(DHCP_SERVER_PORT) && udp->dest == bpf_htons(DHCP_CLIENT_PORT);
+}
+
+static __always_inline enum reason classify_ipv4(struct cursor *c, struct port *port)
+{
+	enum side side = port->side;
 	struct iphdr *ip = c->at;
 	if (!has(c, sizeof(*ip)))
 		return DROP_MALFORMED;
@@ -169,6 +215,8 @@ static __always_inline enum reason classify_ipv4(struct cursor *c, enum side sid
 
 	struct own *own = bpf_map_lookup_elem(&own4, &ip->daddr);
 	if (own) {
+		if (header > sizeof(*ip) && has_route_ahead(c, header))
+			return REDIRECT_TRANSIT;
 		bool fragment = ip->frag_off & bpf_htons(0x3fff); // more fragments, or an offset
 		__u8 protocol = ip->protocol;
 		c->at += header;
@@ -178,6 +226,8 @@ static __always_inline enum reason classify_ipv4(struct cursor *c, enum side sid
 	__u32 destination = bpf_ntohl(ip->daddr);
 	if (destination >> 28 == 14 || destination == 0xffffffff)
 		return PASS_MULTICAST;
+	if (port->unaddressed && is_dhcp_answer(c, ip, header))
+		return PASS_DHCP;
 	return REDIRECT_TRANSIT;
 }
 
@@ -235,7 +285,7 @@ static __always_inline enum reason classify_ipv6(struct cursor *c, enum side sid
 	return classify_own(c, next, fragment, own->protected, side);
 }
 
-static __always_inline enum reason classify(struct cursor *c, enum side side)
+static __always_inline enum reason classify(struct cursor *c, struct port *port)
 {
 	struct ethhdr *ethernet = c->at;
 	if (!has(c, sizeof(*ethernet)))
@@ -253,9 +303,9 @@ static __always_inline enum reason classify(struct cursor *c, enum side side)
 			return DROP_NESTED_VLAN;
 	}
 	if (type == bpf_htons(ETH_P_IP))
-		return classify_ipv4(c, side);
+		return classify_ipv4(c, port);
 	if (type == bpf_htons(ETH_P_IPV6))
-		return classify_ipv6(c, side);
+		return classify_ipv6(c, port->side);
 	return PASS_NOT_IP;
 }
 
@@ -278,7 +328,7 @@ int steer(struct xdp_md *ctx)
 	}
 	__u32 number = port->number;
 	struct cursor c = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
-	enum reason reason = classify(&c, port->side);
+	enum reason reason = classify(&c, port);
 
 	int action = XDP_DROP;
 	if (reason < REDIRECT_TRANSIT) {

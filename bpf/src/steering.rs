@@ -46,6 +46,8 @@ pub struct Port {
     pub side: Side,
     /// Whether the program runs in its driver.
     pub native: bool,
+    /// Whether it has no IPv4 address, so that a DHCP server's answers are the kernel's wherever they go.
+    pub unaddressed: bool,
     /// Its place in the maps.
     number: u32,
 }
@@ -72,7 +74,7 @@ const XDP_REDIRECT: u32 = 4;
 pub struct Steering {
     pins: Pins,
     program: Xdp,
-    ports: HashMap<MapData, u32, [u32; 3]>,
+    ports: HashMap<MapData, u32, [u32; 4]>,
     sockets: XskMap<MapData>,
     own4: HashMap<MapData, [u8; 4], u32>,
     own6: HashMap<MapData, [u8; 16], u32>,
@@ -167,6 +169,7 @@ impl Steering {
             ifindex,
             side,
             native: known.is_some_and(|port| port.native),
+            unaddressed: known.is_some_and(|port| port.unaddressed),
             number: match known {
                 Some(port) => port.number,
                 None => self.free_number()?,
@@ -218,6 +221,25 @@ impl Steering {
         link.pin(path)
             .map_err(while_doing(format!("pin {}", path.display())))?;
         Ok(mode)
+    }
+
+    /// Says whether an interface has no IPv4 address. Until it has one, a DHCP server's answers that arrive there
+    /// are the kernel's: they go to the address that is about to come.
+    ///
+    /// # Errors
+    /// [`SteeringError::NotAttached`], or a refusal of the kernel.
+    pub fn set_unaddressed(
+        &mut self,
+        ifindex: u32,
+        unaddressed: bool,
+    ) -> Result<(), SteeringError> {
+        let port = self
+            .port(ifindex)?
+            .ok_or(SteeringError::NotAttached(ifindex))?;
+        self.put_port(Port {
+            unaddressed,
+            ..port
+        })
     }
 
     /// Detaches from an interface: from here on the kernel gets everything that arrives there.
@@ -308,7 +330,7 @@ impl Steering {
     /// A refusal of the kernel.
     pub fn ports(&self) -> Result<Vec<Port>, SteeringError> {
         let ports = self.ports.iter().map(|entry| {
-            entry.map(|(ifindex, [number, side, native])| Port {
+            entry.map(|(ifindex, [number, side, native, unaddressed])| Port {
                 ifindex,
                 side: if side == Side::Outside as u32 {
                     Side::Outside
@@ -316,6 +338,7 @@ impl Steering {
                     Side::Inside
                 },
                 native: native != 0,
+                unaddressed: unaddressed != 0,
                 number,
             })
         });
@@ -386,7 +409,12 @@ impl Steering {
     }
 
     fn put_port(&mut self, port: Port) -> Result<(), SteeringError> {
-        let value = [port.number, port.side as u32, u32::from(port.native)];
+        let value = [
+            port.number,
+            port.side as u32,
+            u32::from(port.native),
+            u32::from(port.unaddressed),
+        ];
         self.ports
             .insert(port.ifindex, value, 0)
             .map_err(while_doing("tell the program of a port"))

@@ -128,6 +128,25 @@ impl Steer {
         Ok(())
     }
 
+    /// Says which of the attached ports have no IPv4 address: what a DHCP server answers there is the kernel's.
+    ///
+    /// # Errors
+    /// The first refusal of the kernel; the others are told all the same.
+    pub fn set_unaddressed(
+        &mut self,
+        is_unaddressed: impl Fn(u32) -> bool,
+    ) -> Result<(), SteeringError> {
+        let Some(steering) = &mut self.steering else {
+            return Ok(());
+        };
+        let mut told = Ok(());
+        for port in &self.attached {
+            let unaddressed = is_unaddressed(port.ifindex);
+            told = told.and(steering.set_unaddressed(port.ifindex, unaddressed));
+        }
+        told
+    }
+
     /// Forgets ports whose interface is gone, and returns the numbers of interfaces that an earlier control
     /// steered and nobody wants any more: they stay closed, for only [`Steer::open`] opens.
     ///

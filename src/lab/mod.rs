@@ -1,11 +1,12 @@
 //! `adit lab`: gateways, hosts and the wire between them in network namespaces, for newcomers and for the privileged tests.
 //!
 //! [`topology`] builds the network, [`gateway`] runs both daemons in it, [`traffic`] and [`flow`] load it, [`capture`] watches the outside
-//! wire, [`tunnel`] is the scenario that `adit lab tunnel` plays, and [`leftovers`] takes everything down again.
+//! wire, [`dhcp`] has gateways serve and get addresses, [`tunnel`] is the scenario that `adit lab tunnel` plays, and [`leftovers`] takes everything down again.
 
 pub mod capture;
 pub mod cli;
 pub mod daemons;
+pub mod dhcp;
 mod error;
 pub mod flow;
 pub mod gateway;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use adit_abi::Suite;
 
+use super::dhcp;
 use super::gateway::{self, Gateway};
 use super::report::{OwnRow, Report};
 use super::sas::{self, SaShape, TunnelPlan};
@@ -65,7 +66,12 @@ pub enum ForwardingPath {
 /// # Errors
 /// [`LabError`] for whatever kept the scenario from being played to its end; the lab is removed then, too, unless it is to be kept.
 pub fn run(options: &TunnelOptions) -> Result<bool, LabError> {
-    for (program, package) in [("ping", "iputils-ping"), ("iperf3", "iperf3")] {
+    for (program, package) in [
+        ("ping", "iputils-ping"),
+        ("iperf3", "iperf3"),
+        dhcp::CLIENT,
+        dhcp::SERVER,
+    ] {
         process::require(program, package)?;
     }
     for id in super::leftovers::clean()? {
@@ -256,7 +262,8 @@ fn transfer_through(
     Ok(())
 }
 
-/// What is for the gateways themselves and must not be touched: neighbour resolution, echo, and a TCP service on both ports.
+/// What is for the gateways themselves and must not be touched: neighbour resolution, echo, a TCP service on both ports, and
+/// DHCP both ways.
 fn own_traffic(
     options: &TunnelOptions,
     topology: &Topology,
@@ -296,6 +303,22 @@ fn own_traffic(
             },
             works: resolved.contains("lladdr"),
             seen: resolved,
+        });
+    }
+    for (what, outcome) in [
+        (
+            "DHCP: host-a is served by gw-a",
+            dhcp::lease_to_host(topology, Side::A),
+        ),
+        (
+            "DHCP: gw-a gets its outside address",
+            dhcp::get_outside_address(topology, Side::A),
+        ),
+    ] {
+        report.own_traffic.push(OwnRow {
+            what: what.into(),
+            works: outcome.is_ok(),
+            seen: outcome.unwrap_or_else(|error| error.to_string()),
         });
     }
     for row in &report.own_traffic {

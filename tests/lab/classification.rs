@@ -61,6 +61,23 @@ fn ip6(to: [u8; 16], next: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// An IPv4 frame with these options, which end on a whole word.
+fn with_options4(frame: Vec<u8>, options: &[u8]) -> Vec<u8> {
+    let mut longer = frame[..34].to_vec();
+    longer[14] += options.len() as u8 / 4;
+    let total = (frame.len() - 14 + options.len()) as u16;
+    longer[16..18].copy_from_slice(&total.to_be_bytes());
+    longer.extend(options);
+    longer.extend(&frame[34..]);
+    longer
+}
+
+/// What a DHCP server sends from one port to another, in answer to a request.
+fn from_port(port: u16, mut frame: Vec<u8>) -> Vec<u8> {
+    frame[34..36].copy_from_slice(&port.to_be_bytes());
+    frame
+}
+
 /// The same frame with a VLAN tag of the given type in front of its own type.
 fn tagged(tag: u16, frame: &[u8]) -> Vec<u8> {
     let mut tagged = frame[..12].to_vec();
@@ -91,6 +108,26 @@ const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 const TCP: u8 = 6;
 const MORE: u16 = 0x2000;
+
+/// What becomes of a frame on a port that waits for an IPv4 address.
+#[rustfmt::skip]
+fn cases_without_address() -> Vec<(&'static str, Vec<u8>, Reason)> {
+    use Reason::*;
+    let offered = [10, 2, 0, 2];
+    let answer = from_port(67, udp4(offered, 68, b"x"));
+    vec![
+        ("a DHCP server's answer", answer.clone(), PassDhcp),
+        ("a DHCP server's answer with options", with_options4(answer.clone(), &[1; 40]), PassDhcp),
+        ("a DHCP server's answer, tagged", tagged(0x8100, &answer), PassDhcp),
+        ("a part of a DHCP server's answer", fragment4(answer.clone(), MORE), RedirectTransit),
+        ("a DHCP server's answer, cut off", ip4(offered, UDP, &[0, 67, 0, 68]), RedirectTransit),
+        ("from another port", udp4(offered, 68, b"x"), RedirectTransit),
+        ("to another port", from_port(67, udp4(offered, 69, b"x")), RedirectTransit),
+        ("the same over TCP", ip4(offered, TCP, &answer[34..]), RedirectTransit),
+        ("a DHCP server's answer to us", from_port(67, udp4(OWN4.octets(), 68, b"x")), PassOwn),
+        ("clear to a protected address", from_port(67, udp4(SHIELDED4.octets(), 68, b"x")), RedirectProtected),
+    ]
+}
 
 /// A frame, and what becomes of it inside and outside.
 type Case = (&'static str, Vec<u8>, Reason, Reason);
@@ -128,6 +165,8 @@ fn cases() -> Vec<Case> {
         payload.extend(esp);
         ip6(own6, 0, &payload)
     };
+    let route = |kind: u8, pointer: u8| [kind, 7, pointer, 10, 0, 0, 1, 0];
+    let behind_others = [&[1, 1, 148, 4, 0, 0, 68, 12, 5, 0][..], &[0; 8], &[1, 137, 7, 4, 10, 0, 0, 1, 1, 1]].concat();
     vec![
         ("IPv4 to another", udp4(other4, 9, b"x"), RedirectTransit, RedirectTransit),
         ("IPv6 to another", udp6(other6, 9, b"x"), RedirectTransit, RedirectTransit),
@@ -145,6 +184,12 @@ fn cases() -> Vec<Case> {
         ("first fragment of ESP, IPv6", fragment6(own6, ESP, 1, &esp), PassOwn, RedirectEsp),
         ("ESP behind extension headers", with_options(0), PassOwn, RedirectEsp),
         ("a route that goes on", with_options(1), RedirectTransit, RedirectTransit),
+        ("a loose source route that goes on", with_options4(udp4(own4, 22, b"x"), &route(131, 4)), RedirectTransit, RedirectTransit),
+        ("a strict source route that goes on, behind others", with_options4(ip4(own4, ESP, &esp), &behind_others), RedirectTransit, RedirectTransit),
+        ("a source route that ends here", with_options4(udp4(own4, 22, b"x"), &route(131, 8)), PassOwn, PassOwn),
+        ("a record of the route", with_options4(ip4(own4, ESP, &esp), &route(7, 4)), PassOwn, RedirectEsp),
+        ("a source route behind the end of options", with_options4(udp4(own4, 22, b"x"), &[&[0; 4], &route(131, 4)[..]].concat()), PassOwn, PassOwn),
+        ("an option without a length", with_options4(udp4(own4, 22, b"x"), &[148, 0, 131, 7, 4, 1, 1, 1]), PassOwn, PassOwn),
         ("ESP in UDP", udp4(own4, 4500, &esp[2..]), PassOwn, RedirectNatT),
         ("ESP in UDP, IPv6", udp6(own6, 4500, &esp[2..]), PassOwn, RedirectNatT),
         ("NAT keepalive", udp4(own4, 4500, &[0xff]), PassOwn, RedirectNatT),
@@ -153,8 +198,8 @@ fn cases() -> Vec<Case> {
         ("IKE on 4500", udp4(own4, 4500, &ike), PassOwn, PassOwn),
         ("IKE on 500", udp4(own4, 500, &ike), PassOwn, PassOwn),
         ("IKE on 4500, IPv6", udp6(own6, 4500, &ike), PassOwn, PassOwn),
-        ("first fragment of ESP in UDP", fragment4(udp4(own4, 4500, &esp), MORE), PassOwn, PassOwn),
-        ("later fragment of UDP, IPv6", fragment6(own6, UDP, 0x0100, &esp), PassOwn, PassOwn),
+        ("first fragment of ESP in UDP", fragment4(udp4(own4, 4500, &esp), MORE), PassUdpFragment, PassUdpFragment),
+        ("later fragment of UDP, IPv6", fragment6(own6, UDP, 0x0100, &esp), PassUdpFragment, PassUdpFragment),
         ("ESP in UDP to another", udp4(other4, 4500, &esp[2..]), RedirectTransit, RedirectTransit),
         ("clear to a protected address", udp4(shielded4, 22, b"x"), RedirectProtected, RedirectProtected),
         ("clear to a protected address, IPv6", ip6(shielded6, ICMPV6, &echo), RedirectProtected, RedirectProtected),
@@ -168,7 +213,8 @@ fn cases() -> Vec<Case> {
         ("ND to another", ip6(other6, ICMPV6, &neighbour_advertisement), RedirectTransit, RedirectTransit),
         ("IPv4 multicast", udp4([224, 0, 0, 5], 9, b"x"), PassMulticast, PassMulticast),
         ("IPv4 broadcast (DHCP)", udp4([255; 4], 67, b"x"), PassMulticast, PassMulticast),
-        ("DHCP to another", udp4(other4, 68, b"x"), RedirectTransit, RedirectTransit),
+        ("DHCP to another", from_port(67, udp4(other4, 68, b"x")), RedirectTransit, RedirectTransit),
+        ("DHCP to us", from_port(67, udp4(own4, 68, b"x")), PassOwn, PassOwn),
         ("IPv6 multicast", udp6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2], 547, b"x"), PassMulticast, PassMulticast),
         ("IPv6 link-local", udp6([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 9, b"x"), PassLinkLocal, PassLinkLocal),
         ("IPv6 just beyond link-local", udp6([0xfe, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 9, b"x"), RedirectTransit, RedirectTransit),
@@ -228,14 +274,10 @@ fn every_kind_of_frame_goes_where_it_belongs() {
             "{mode:?}"
         );
         connect(&mut steering, &ports[0].queues);
-        for (name, frame, inside, outside) in cases() {
-            let reason = match side {
-                Side::Inside => inside,
-                Side::Outside => outside,
-            };
+        let try_frame = |steering: &Steering, name, frame: &[u8], reason| {
             let before = steering.counters(lo).expect("the counters");
             let verdict = host
-                .enter(|| steering.try_frame(lo, &frame))
+                .enter(|| steering.try_frame(lo, frame))
                 .expect("the namespace")
                 .expect("a verdict");
             let after = steering.counters(lo).expect("the counters");
@@ -250,7 +292,19 @@ fn every_kind_of_frame_goes_where_it_belongs() {
                 (action(reason), vec![reason]),
                 "{name}, {side:?}"
             );
+        };
+        for (name, frame, inside, outside) in cases() {
+            let reason = match side {
+                Side::Inside => inside,
+                Side::Outside => outside,
+            };
+            try_frame(&steering, name, &frame, reason);
         }
+        steering.set_unaddressed(lo, true).expect("a port");
+        for (name, frame, reason) in cases_without_address() {
+            try_frame(&steering, name, &frame, reason);
+        }
+        steering.set_unaddressed(lo, false).expect("a port");
     }
     steering.remove_own(OWN4.into()).expect("removed");
     steering.remove_own(OWN4.into()).expect("twice is fine");

@@ -12,6 +12,7 @@
 //! | `tunnel` | `adit lab tunnel`: its report, every kind of outer header, `--keep` |
 //! | `fail_closed` | nothing protected passes the outside wire in clear, whoever is dead |
 //! | `own_traffic` | what a gateway itself sends is sealed or lost, whatever a policy protects |
+//! | `dhcp` | a gateway serves and gets addresses over its ports |
 //! | `restart` | either process can be killed and started again under traffic |
 //! | `keepalives` | NAT keepalives go out, with control or without |
 //! | `queues` | large frames, and several queues with a worker each |
@@ -23,6 +24,7 @@ mod skip;
 
 mod classification;
 mod cleanup;
+mod dhcp;
 mod fail_closed;
 mod keepalives;
 mod netlink;

@@ -109,7 +109,8 @@ impl Gateway {
                 && self.steer.mode(ifindex).is_none()
             {
                 forwarding::switch_off(&name);
-                match self.steer.attach(ifindex, side) {
+                let steered = self.steer.attach(ifindex, side);
+                match steered.and_then(|()| self.sync_unaddressed()) {
                     Ok(()) => info!(port = %name, "its new interface is steered, and closed"),
                     Err(e) => error!(port = %name, "its new interface cannot be steered: {e}"),
                 }

@@ -34,7 +34,18 @@ impl Gateway {
         if !self.settled {
             self.steer.keep_protected(&mut wanted);
         }
-        self.steer.set_own_addresses(&wanted)
+        let known = self.steer.set_own_addresses(&wanted);
+        known.and(self.sync_unaddressed())
+    }
+
+    /// Tells the steering program which ports still wait for an IPv4 address.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub(super) fn sync_unaddressed(&mut self) -> Result<(), SteeringError> {
+        let mirror = self.follower.mirror();
+        self.steer
+            .set_unaddressed(|ifindex| !mirror.has_v4(ifindex))
     }
 
     /// Makes the kernel's routes under protected prefixes fit the policies, those included that are about to come.

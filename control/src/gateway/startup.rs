@@ -176,6 +176,7 @@ impl Gateway {
         }
         attached?;
         steered?;
+        self.sync_unaddressed()?;
         let kept: Vec<_> = ports.iter().map(|p| p.ifindex).collect();
         let mirror = self.follower.mirror();
         let exists = |ifindex| mirror.link_by_number(ifindex).is_some();

@@ -105,6 +105,12 @@ impl Mirror {
             .collect()
     }
 
+    /// Whether an interface has an IPv4 address.
+    pub fn has_v4(&self, ifindex: u32) -> bool {
+        let mut addresses = self.addresses.iter();
+        addresses.any(|a| a.ifindex == ifindex && a.address.is_v4())
+    }
+
     /// The networks on the links of the inside ports.
     pub fn inside_networks(&self) -> BTreeSet<Prefix> {
         let inside = |ifindex| {
