@@ -9,10 +9,11 @@ use crate::forwarding::{NeighbourRecord, PortRecord, RouteRecord, Settings};
 use crate::policy::{PolicyName, PolicyRecord};
 use crate::sa::SaRecord;
 use crate::sa_state::{SA_STATE_HEAD_WORDS, window_words};
+use crate::selector_set::SelectorSet;
 use crate::slots::Record;
 
 /// Raised whenever the meaning of a byte in either region changes.
-pub const LAYOUT_VERSION: u64 = 3;
+pub const LAYOUT_VERSION: u64 = 4;
 
 /// Ports that a gateway can have, the TUN port included.
 pub const MAX_PORTS: usize = 16;
@@ -140,10 +141,15 @@ impl Capacity {
         (SA_STATE_HEAD_WORDS + window_words(self.window)).next_multiple_of(8)
     }
 
-    /// Bytes that one SA takes in both regions together, its share of the index included.
+    /// Places of the table that finds an SA by the fields its policy takes from packets: a power of two.
+    pub(crate) fn flow_places(&self) -> usize {
+        (self.sas as usize).next_power_of_two()
+    }
+
+    /// Bytes that one SA takes in both regions together, its share of index and links included.
     pub fn bytes_per_sa(&self) -> f64 {
         let fixed = (SaRecord::SLOT_WORDS + self.sa_state_words()) * 8;
-        let index = self.buckets() * BUCKET * 8;
+        let index = (self.buckets() * BUCKET + self.flow_places() + self.sas as usize) * 8;
         fixed as f64 + index as f64 / f64::from(self.sas)
     }
 }
@@ -178,6 +184,9 @@ pub(crate) struct PolicyLayout {
     pub sas: Span,
     pub policies: Span,
     pub links: Span,
+    pub next: Span,
+    pub flows: Span,
+    pub selector_sets: Span,
     pub names: Span,
     pub routes: Span,
     pub neighbours: Span,
@@ -194,6 +203,9 @@ impl PolicyLayout {
             sas: at.take(c.sas as usize * SaRecord::SLOT_WORDS),
             policies: at.take(c.policies as usize * PolicyRecord::SLOT_WORDS),
             links: at.take(c.policies as usize),
+            next: at.take(c.sas as usize),
+            flows: at.take(c.flow_places()),
+            selector_sets: at.take(c.policies as usize * SelectorSet::SLOT_WORDS),
             names: at.take(c.policies as usize * PolicyName::SLOT_WORDS),
             routes: at.take(c.routes as usize * RouteRecord::SLOT_WORDS),
             neighbours: at.take(c.neighbours as usize * NeighbourRecord::SLOT_WORDS),
@@ -229,6 +241,7 @@ impl StateLayout {
 const _: () = assert!(SaRecord::SLOT_WORDS == 40);
 const _: () = assert!(PolicyRecord::SLOT_WORDS == 16);
 const _: () = assert!(PolicyName::SLOT_WORDS == 8);
+const _: () = assert!(SelectorSet::SLOT_WORDS == 82);
 const _: () = assert!(RouteRecord::SLOT_WORDS == 8);
 const _: () = assert!(PortRecord::SLOT_WORDS == 8);
 const _: () = assert!(NeighbourRecord::SLOT_WORDS == 4);

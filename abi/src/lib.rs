@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! policy region   written by control, read by the data plane
-//!   header | settings | ports | SA index | SA slots | policy slots | policy→SA links | policy names | routes | neighbours
+//!   header | settings | ports | SA index | SA slots | policy slots | policy→SA links | selector sets | policy names | routes | neighbours
 //! state region    written by the data plane, read by control
 //!   header | worker counters | event rings | policy counters | SA states
 //! ```
@@ -29,6 +29,7 @@ mod region;
 mod sa;
 mod sa_state;
 mod selector;
+mod selector_set;
 pub mod slots;
 #[cfg(not(loom))]
 mod state_region;
@@ -42,14 +43,15 @@ pub use event::{Event, EventReader, EventRing};
 pub use forwarding::{NeighbourRecord, PortRecord, RouteKind, RouteRecord, Settings, Side};
 pub use index::{SaIndexReader, SaIndexWriter};
 pub use layout::{Capacity, LAYOUT_VERSION, LayoutError, MAX_PORTS, MAX_WORKERS};
-pub use policy::{Action, PolicyName, PolicyRecord};
+pub use policy::{Action, Applies, PolicyName, PolicyRecord};
 #[cfg(not(loom))]
-pub use policy_region::{PolicyReader, PolicyWriter, TableFull};
+pub use policy_region::{PolicyLink, PolicyReader, PolicyWriter, TableFull};
 #[cfg(not(loom))]
 pub use region::{Region, RegionError};
 pub use sa::{Direction, Limits, Mode, Protocol, SaFlags, SaKey, SaRecord, SaRef, Spi};
 pub use sa_state::{LearnedMtu, SaState, SaStateFlag, window_words};
-pub use selector::{Flow, PortRange, Selector};
+pub use selector::{Flow, FromPacket, OPAQUE_PROTOCOL, PortRange, Selector, has_type};
+pub use selector_set::{SelectorEnd, SelectorSet};
 #[cfg(not(loom))]
 pub use state_region::StateRegion;
 pub use suite::Suite;

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::selector::Selector;
+use crate::selector::{FromPacket, Selector};
 
 /// What to do with traffic that a policy covers (RFC 4301 §4.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,11 +36,53 @@ impl Action {
     }
 }
 
+/// Which of RFC 4301's three databases an entry stands in (RFC 4301 §4.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Applies {
+    /// Both ways: SPD-S for PROTECT, SPD-O and SPD-I for BYPASS and DISCARD.
+    #[default]
+    Both = 0,
+    /// SPD-I: to what arrives in clear from outside.
+    Inbound = 1,
+    /// SPD-O: to what leaves.
+    Outbound = 2,
+}
+
+impl Applies {
+    /// From the byte in shared memory; anything unknown is [`Applies::Both`].
+    pub const fn from_u8(n: u8) -> Self {
+        match n {
+            1 => Self::Inbound,
+            2 => Self::Outbound,
+            _ => Self::Both,
+        }
+    }
+
+    /// `both`, `in` or `out`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Inbound => "in",
+            Self::Outbound => "out",
+        }
+    }
+
+    /// Whether it counts for what leaves (`out`) or for what arrives in clear.
+    pub const fn counts(self, out: bool) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Inbound => !out,
+            Self::Outbound => out,
+        }
+    }
+}
+
 /// One SPD entry as it lies in shared memory.
 ///
-/// It holds for both directions: outbound it covers local → remote, and the same pair decides what
-/// may arrive in clear from outside. The SA that a PROTECT entry seals into is not here but in the
-/// region's policy→SA links, which change by one store at a rekey.
+/// Outbound it covers local → remote; inbound the same pair decides what may arrive in clear from outside.
+/// The SA that a PROTECT entry seals into is not here but in the region's policy→SA links, which change by one
+/// store at a rekey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct PolicyRecord {
@@ -50,8 +92,12 @@ pub struct PolicyRecord {
     pub priority: u64,
     /// An [`Action`].
     pub action: u8,
+    /// An [`Applies`]; a PROTECT entry always counts both ways.
+    pub applies: u8,
+    /// PFP flags, see [`FromPacket`].
+    pub from_packet: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 5],
     /// Free for control's own book-keeping (not read by the data plane).
     pub cookie: u64,
     /// Zero.
@@ -65,7 +111,9 @@ impl PolicyRecord {
             selector,
             priority,
             action: action as u8,
-            reserved: [0; 7],
+            applies: Applies::Both as u8,
+            from_packet: 0,
+            reserved: [0; 5],
             cookie: 0,
             spare: [0; 2],
         }
@@ -74,6 +122,19 @@ impl PolicyRecord {
     /// The action.
     pub const fn action(&self) -> Action {
         Action::from_u8(self.action)
+    }
+
+    /// In which directions it counts.
+    pub const fn applies(&self) -> Applies {
+        match self.action() {
+            Action::Protect => Applies::Both,
+            _ => Applies::from_u8(self.applies),
+        }
+    }
+
+    /// The PFP flags.
+    pub const fn from_packet(&self) -> FromPacket {
+        FromPacket::from_bits(self.from_packet)
     }
 }
 

@@ -145,7 +145,8 @@ impl SaRef {
             None
         } else {
             Some(Self {
-                slot: (word >> 32) as u32,
+                // Slots have 24 bits; what lies above belongs to a [`crate::PolicyLink`].
+                slot: (word >> 32) as u32 & 0xff_ffff,
                 generation,
             })
         }
@@ -273,10 +274,13 @@ pub struct SaRecord {
     pub soft: Limits,
     /// Hard limits: past one, packets are dropped.
     pub hard: Limits,
-    /// What may travel through the SA; `local` is the protected side of this gateway in both directions.
+    /// What may travel through the SA; `local` is the protected side of this gateway in both directions. Of an SA
+    /// with a `selector_set` it is the hull, and the set decides.
     pub selector: Selector,
     /// Free for control's own book-keeping (not read by the data plane).
-    pub cookie: u64,
+    pub cookie: u32,
+    /// Slot of its [`crate::SelectorSet`], plus 1; 0 for an SA with one selector.
+    pub selector_set: u32,
     /// When control put it in, `CLOCK_BOOTTIME` seconds (not read by the data plane).
     pub installed: u32,
     /// Transport mode through a NAT: the folded one's-complement sum of the two addresses that the sender wrote

@@ -23,13 +23,13 @@ fn record(spi: u32) -> SaRecord {
     r.destination = Address::v4([192, 0, 2, 1]);
     r.enc_key = [spi as u8; 36];
     r.auth_key = [spi as u8; 64];
-    r.cookie = spi.into();
+    r.cookie = spi;
     r
 }
 
 fn is_whole(r: &SaRecord) -> bool {
     let n = r.spi.0;
-    r.cookie == u64::from(n) && r.enc_key == [n as u8; 36] && r.auth_key == [n as u8; 64]
+    r.cookie == n && r.enc_key == [n as u8; 36] && r.auth_key == [n as u8; 64]
 }
 
 #[test]

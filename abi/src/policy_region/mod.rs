@@ -2,11 +2,13 @@
 //!
 //! [`PolicyReader`] is what the data plane maps; [`PolicyWriter`] is control's, and there is one.
 
+mod links;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use links::PolicyLink;
 pub use reader::PolicyReader;
 pub(crate) use reader::read_capacity;
 pub use writer::{PolicyWriter, TableFull};
@@ -32,4 +34,5 @@ enum Mark {
     Policies = 1,
     Routes = 2,
     Neighbours = 3,
+    SelectorSets = 4,
 }

@@ -13,6 +13,7 @@ use crate::layout::{
 use crate::policy::{PolicyName, PolicyRecord};
 use crate::region::{Region, RegionError};
 use crate::sa::{SaFlags, SaKey, SaRecord, SaRef};
+use crate::selector_set::SelectorSet;
 use crate::slots::{self, Record};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -206,14 +207,20 @@ impl PolicyReader {
         )
     }
 
-    /// The SA that a PROTECT policy seals into now.
-    #[inline]
-    pub fn link(&self, policy: u32) -> Option<SaRef> {
-        SaRef::from_word(
-            self.span(self.layout.links)
-                .get(policy as usize)?
-                .load(Ordering::Acquire),
+    /// The set of selectors that a live SA's record names. Look whether the SA is still live afterwards: only
+    /// then is it surely its own.
+    pub fn selector_set(&self, record: &SaRecord) -> Option<SelectorSet> {
+        let n = record.selector_set.checked_sub(1)?;
+        slots::read(self.slot::<SelectorSet>(self.layout.selector_sets, n)?).map(|(_, set)| set)
+    }
+
+    /// Every set of selectors with its slot.
+    pub fn selector_sets(&self) -> impl Iterator<Item = (u32, SelectorSet)> {
+        self.records(
+            self.layout.selector_sets,
+            self.high_water(Mark::SelectorSets, self.capacity.policies),
         )
+        .map(|(slot, _, set)| (slot, set))
     }
 
     /// The name that control gave a policy.

@@ -4,7 +4,7 @@ use crate::policy::{PolicyName, PolicyRecord};
 use crate::region::{Region, RegionError};
 use crate::sa::{SaFlags, SaKey, SaRecord, SaRef};
 use crate::sync::Ordering;
-use crate::{Action, Address, Prefix, Selector, Spi};
+use crate::{Action, Address, Flow, FromPacket, Prefix, Selector, SelectorEnd, SelectorSet, Spi};
 use zerocopy::FromZeros;
 
 fn record(spi: u32) -> SaRecord {
@@ -167,6 +167,96 @@ fn foreign_memory_is_refused_with_its_reason() {
     );
 }
 
+fn flow(last: u8) -> Flow {
+    Flow {
+        local: Address::v4([10, 1, 0, last]),
+        remote: Address::v4([10, 2, 0, 1]),
+        protocol: 6,
+        local_port: 1000,
+        remote_port: 80,
+    }
+}
+
+#[test]
+fn a_policy_leads_to_one_sa_or_along_a_chain_or_by_the_packets_own_fields() {
+    let mut w = PolicyWriter::create(&small(), 9).unwrap();
+    let reader = open(&w);
+    let any = Prefix::from_mapped(Address::UNSPECIFIED, 0);
+    let mut policy = PolicyRecord::new(Selector::between(any, any), 1, Action::Protect);
+    let plain = w.insert_policy(&policy).unwrap();
+    let sas: Vec<_> = (1..=4).map(|n| add(&mut w, 0x1000 + n)).collect();
+    let found = |slot, last| {
+        let link = reader.policy_link(slot);
+        reader
+            .candidates(slot, &link, &flow(last))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(plain, 1), []);
+    w.link(plain, Some(sas[0]));
+    assert!(reader.policy_link(plain).is_plain());
+    assert_eq!(found(plain, 1), [sas[0]]);
+    w.chain(&sas);
+    let several = PolicyLink {
+        sa: Some(sas[0]),
+        several: true,
+        ..Default::default()
+    };
+    w.set_link(plain, several);
+    assert_eq!(found(plain, 1), sas);
+
+    policy.from_packet = FromPacket::LOCAL_ADDRESS.bits();
+    let own = w.insert_policy(&policy).unwrap();
+    let link = reader.policy_link(own);
+    assert!(!link.is_plain() && link.sa.is_none());
+    let place = reader.flow_place(own, &link.from_packet.key(&flow(1)));
+    w.set_flow_place(place, &sas[2..]);
+    assert_eq!(found(own, 1), sas[2..]);
+    w.link(own, Some(sas[1]));
+    w.chain(&sas[1..2]);
+    assert_eq!(found(own, 1), [sas[2], sas[3], sas[1]]);
+    assert!(!reader.policy_link(own).is_plain(), "the flags stay");
+    w.remove_policy(own);
+    assert_eq!(reader.policy_link(own), PolicyLink::default());
+}
+
+#[test]
+fn a_chain_in_a_circle_ends() {
+    let mut w = PolicyWriter::create(&small(), 9).unwrap();
+    let sa = add(&mut w, 0x1001);
+    w.chain(&[sa, sa]);
+    w.set_link(
+        0,
+        PolicyLink {
+            sa: Some(sa),
+            several: true,
+            ..Default::default()
+        },
+    );
+    let link = w.reader().policy_link(0);
+    assert_eq!(w.reader().candidates(0, &link, &flow(1)).count(), 64);
+}
+
+#[test]
+fn selector_sets_come_back_and_their_places_are_used_again() {
+    let mut w = PolicyWriter::create(&small(), 9).unwrap();
+    let reader = open(&w);
+    let end = SelectorEnd::new(Address::v4([10, 1, 0, 1]), Address::v4([10, 1, 0, 9]));
+    let set = SelectorSet::new(&[end; 3], &[end]).unwrap();
+    let n = w.insert_selectors(&set).unwrap();
+    let mut r = record(0x1001);
+    assert_eq!(reader.selector_set(&r), None);
+    r.selector_set = n + 1;
+    assert_eq!(reader.selector_set(&r), Some(set));
+    w.remove_selectors(n);
+    assert_eq!(reader.selector_set(&r), None);
+    for _ in 0..16 {
+        w.insert_selectors(&set).unwrap();
+    }
+    assert_eq!(w.insert_selectors(&set).unwrap_err().table, "policies");
+    let copy = PolicyWriter::copy_of(w.reader()).unwrap();
+    assert_eq!(copy.reader().selector_sets().count(), 16);
+}
+
 #[test]
 fn a_region_full_of_garbage_is_read_without_harm() {
     let layout = PolicyLayout::of(&small());
@@ -191,6 +281,7 @@ fn a_region_full_of_garbage_is_read_without_harm() {
     let _ = (p.ports().count(), p.settings());
     for spi in 0..2000 {
         let _ = p.find_sa(&SaKey::esp(Spi(spi), Address::UNSPECIFIED));
-        let _ = p.link(spi);
+        let link = p.policy_link(spi);
+        assert!(p.candidates(spi, &link, &flow(spi as u8)).count() <= 128);
     }
 }

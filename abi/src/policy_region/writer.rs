@@ -11,6 +11,7 @@ use crate::layout::{Capacity, LAYOUT_VERSION, POLICY_MAGIC, PolicyLayout, Span};
 use crate::policy::{PolicyName, PolicyRecord};
 use crate::region::{Region, RegionError};
 use crate::sa::{SaRecord, SaRef};
+use crate::selector_set::SelectorSet;
 use crate::slots::{self, Record};
 use crate::sync::Ordering;
 
@@ -18,7 +19,7 @@ use crate::sync::Ordering;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the table of {table} is full ({capacity} entries); raise `gateway.table.{table}`")]
 pub struct TableFull {
-    /// `sas`, `policies`, `routes` or `neighbours`.
+    /// `sas`, `policies` (selector sets have as many places), `routes` or `neighbours`.
     pub table: &'static str,
     /// How many it holds.
     pub capacity: u32,
@@ -46,7 +47,7 @@ impl FreeSlots {
 /// The writing side of the policy region; control has the only one.
 pub struct PolicyWriter {
     reader: PolicyReader,
-    free: [FreeSlots; 4],
+    free: [FreeSlots; 5],
 }
 
 impl PolicyWriter {
@@ -126,6 +127,11 @@ impl PolicyWriter {
                 r,
                 r.layout.neighbours,
                 r.high_water(Mark::Neighbours, c.neighbours),
+            ),
+            scan::<SelectorSet>(
+                r,
+                r.layout.selector_sets,
+                r.high_water(Mark::SelectorSets, c.policies),
             ),
         ];
     }
@@ -243,7 +249,12 @@ impl PolicyWriter {
         name: Option<&PolicyName>,
     ) -> Result<u32, TableFull> {
         let n = self.take(Mark::Policies, "policies", self.reader.capacity.policies)?;
-        self.link(n, None);
+        let unlinked = PolicyLink {
+            sa: None,
+            several: false,
+            from_packet: record.from_packet(),
+        };
+        self.set_link(n, unlinked);
         // Before the policy: whoever finds the policy after a crash finds its name.
         self.set_policy_name(n, name);
         if let Some(slot) = self
@@ -268,7 +279,7 @@ impl PolicyWriter {
             return false;
         }
         slots::retire(slot);
-        self.link(n, None);
+        self.set_link(n, PolicyLink::default());
         self.set_policy_name(n, None);
         self.give(Mark::Policies, n);
         self.bump(SPD_GENERATION);
@@ -286,14 +297,35 @@ impl PolicyWriter {
         }
     }
 
-    /// Points a PROTECT policy at the SA to seal into, or at none, by one store.
-    pub fn link(&self, policy: u32, sa: Option<SaRef>) {
-        if let Some(word) = self
+    /// Puts a set of selectors in, for SAs to name in their record; returns its slot.
+    ///
+    /// # Errors
+    /// When the table is full.
+    pub fn insert_selectors(&mut self, set: &SelectorSet) -> Result<u32, TableFull> {
+        let n = self.take(
+            Mark::SelectorSets,
+            "policies",
+            self.reader.capacity.policies,
+        )?;
+        if let Some(slot) = self
             .reader
-            .span(self.reader.layout.links)
-            .get(policy as usize)
+            .slot::<SelectorSet>(self.reader.layout.selector_sets, n)
         {
-            word.store(SaRef::to_word(sa), Ordering::Release);
+            slots::publish(slot, set);
+        }
+        Ok(n)
+    }
+
+    /// Takes a set of selectors away. Every SA that names it must be gone: a reader that finds its SA live after
+    /// it read the set has the right one.
+    pub fn remove_selectors(&mut self, n: u32) {
+        if let Some(slot) = self
+            .reader
+            .slot::<SelectorSet>(self.reader.layout.selector_sets, n)
+            && slots::live_generation(slot).is_some()
+        {
+            slots::retire(slot);
+            self.give(Mark::SelectorSets, n);
         }
     }
 

@@ -150,8 +150,8 @@ impl Sadb {
                 self.protecting_slot(&name, &record.selector).ok()
             });
             record.policy = policy.map_or(0, |slot| slot + 1);
-            record.cookie = u64::from(self.next_unique) << 1 | (record.cookie & 1);
-            self.next_unique = self.next_unique.wrapping_add(1).max(1);
+            record.cookie = self.next_unique << 1 | (record.cookie & 1);
+            self.next_unique = super::spec::unique_after(self.next_unique);
             if let Err(e) = self.put(record, last_sequence) {
                 warn!(slot = sa.slot, sa = ?key, "not put in: {e}");
             }

@@ -198,7 +198,7 @@ impl Sadb {
         let unique = self.next_unique;
         let record = spec.record(now, policy, unique);
         let stage = self.put(record, spec.last_sequence)?;
-        self.next_unique = unique.wrapping_add(1).max(1);
+        self.next_unique = spec::unique_after(unique);
         Ok(stage)
     }
 

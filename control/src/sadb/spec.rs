@@ -300,7 +300,7 @@ impl SaSpec {
         r.soft = self.soft.limits(now);
         r.hard = self.hard.limits(now);
         r.selector = self.selector;
-        r.cookie = u64::from(unique) << 1 | self.origin.bit();
+        r.cookie = unique << 1 | self.origin.bit() as u32;
         r.installed = (now / 1_000_000_000) as u32;
         r
     }
@@ -311,9 +311,17 @@ fn fill(to: &mut [u8], from: &[u8]) {
     to[..n].copy_from_slice(&from[..n]);
 }
 
+/// The next number by which people tell SAs apart: 31 bits beside the origin in a cookie, never 0.
+pub(super) const fn unique_after(unique: u32) -> u32 {
+    match (unique + 1) & (u32::MAX >> 1) {
+        0 => 1,
+        next => next,
+    }
+}
+
 /// The number by which people tell SAs apart, from the record's cookie.
 pub fn unique_of(record: &SaRecord) -> u32 {
-    (record.cookie >> 1) as u32
+    record.cookie >> 1
 }
 
 /// A policy to be put in: one SPD entry for each selector, all under one name.

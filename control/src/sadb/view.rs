@@ -116,7 +116,7 @@ impl Sadb {
             stage,
             record,
             unique: unique_of(&record),
-            origin: Origin::from_cookie(record.cookie),
+            origin: Origin::from_cookie(record.cookie.into()),
             counts: self.counts(sa),
         }
     }
