@@ -1,5 +1,5 @@
 //! What both adit processes agree on: RFC 4301's value types, the layout of the two shared-memory
-//! regions, and the messages that pass between control and the data plane.
+//! regions, the messages that pass between control and the data plane, and the TUN device that both hold.
 //!
 //! ```text
 //! policy region   written by control, read by the data plane
@@ -35,6 +35,8 @@ pub mod slots;
 mod state_region;
 mod suite;
 mod sync;
+#[cfg(not(loom))]
+mod tun;
 
 pub use address::{Address, Prefix};
 pub use counters::{PortCounter, WorkerCounter, WorkerCounters};
@@ -55,3 +57,5 @@ pub use selector_set::{SelectorEnd, SelectorSet};
 #[cfg(not(loom))]
 pub use state_region::StateRegion;
 pub use suite::Suite;
+#[cfg(not(loom))]
+pub use tun::open_tun;

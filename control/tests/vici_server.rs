@@ -1,13 +1,15 @@
 //! The control socket over real Unix sockets, with a loop and commands of the test's own.
 
+mod serving;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use adit_control::vici::{
@@ -15,19 +17,15 @@ use adit_control::vici::{
     success,
 };
 use adit_vici::{Client, ClientError, MAX_SEGMENT, Message, Packet};
-use mio::{Events, Poll, Token, Waker};
+use mio::Poll;
+use serving::Serving;
 
 const LIMIT: Duration = Duration::from_secs(20);
-const WAKE: Token = Token(7);
-const FIRST: usize = 100;
 
-/// A server in a thread of its own, at a path of its own.
+/// A server in a thread of its own, at a path of its own, that counts how often its commands were called.
 struct Running {
-    directory: PathBuf,
-    stop: Arc<AtomicBool>,
-    waker: Arc<Waker>,
+    serving: Serving,
     calls: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -102,57 +100,17 @@ impl Running {
     }
 
     fn start_with(name: &str, access: Access) -> Self {
-        let directory =
-            std::env::temp_dir().join(format!("adit-vici-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir(&directory).unwrap();
-        let mut poll = Poll::new().unwrap();
-        let waker = Arc::new(Waker::new(poll.registry(), WAKE).unwrap());
-        let mut server =
-            Server::bind(directory.join("vici"), access, poll.registry(), FIRST).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
         let calls = Arc::new(AtomicUsize::new(0));
-        let (stopping, counter) = (stop.clone(), calls.clone());
-        let thread = thread::spawn(move || {
-            let mut commands = Sample {
-                calls: counter,
-                ..Sample::default()
-            };
-            let mut events = Events::with_capacity(16);
-            let mut left = false;
-            while !stopping.load(Ordering::SeqCst) {
-                poll.poll(&mut events, left.then_some(Duration::ZERO))
-                    .unwrap();
-                for event in &events {
-                    server.ready(event);
-                }
-                left = server.turn(poll.registry(), &mut commands);
-                for ticket in commands.completed.drain(..) {
-                    server.complete(ticket, &success());
-                    assert!(!server.complete(ticket, &success()), "a ticket serves once");
-                    left = true;
-                }
-                for message in commands.raised.drain(..) {
-                    server.raise("news", &message);
-                    left = true;
-                }
-            }
-        });
-        Running {
-            directory,
-            stop,
-            waker,
-            calls,
-            thread: Some(thread),
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.join("vici")
+        let sample = Sample {
+            calls: calls.clone(),
+            ..Sample::default()
+        };
+        let serving = Serving::start(&format!("vici-{name}"), access, sample, finish);
+        Running { serving, calls }
     }
 
     fn raw(&self) -> UnixStream {
-        let stream = UnixStream::connect(self.path()).unwrap();
+        let stream = UnixStream::connect(self.serving.path()).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_write_timeout(Some(LIMIT)).unwrap();
         stream
@@ -161,25 +119,19 @@ impl Running {
     fn client(&self) -> Client {
         Client::new(self.raw())
     }
-
-    /// Stops the loop; returns once the server is dropped.
-    fn stop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.waker.wake().unwrap();
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            if !thread::panicking() {
-                ended.unwrap();
-            }
-        }
-    }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop();
-        let _ = fs::remove_dir_all(&self.directory);
+/// Answers who waited and was released, and raises what is to be raised.
+fn finish(sample: &mut Sample, server: &mut Server) -> bool {
+    let left = !sample.completed.is_empty() || !sample.raised.is_empty();
+    for ticket in sample.completed.drain(..) {
+        server.complete(ticket, &success());
+        assert!(!server.complete(ticket, &success()), "a ticket serves once");
     }
+    for message in sample.raised.drain(..) {
+        server.raise("news", &message);
+    }
+    left
 }
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -246,11 +198,11 @@ fn the_socket_file_has_the_mode_asked_for_and_goes_with_the_server() {
     for mode in [0o600, 0o660] {
         let mut running =
             Running::start_with(&format!("mode-{mode:o}"), Access { mode, group: None });
-        let file = fs::symlink_metadata(running.path()).unwrap();
+        let file = fs::symlink_metadata(running.serving.path()).unwrap();
         assert!(file.file_type().is_socket());
         assert_eq!(file.permissions().mode() & 0o7777, mode);
-        running.stop();
-        assert!(!running.path().exists());
+        running.serving.stop();
+        assert!(!running.serving.path().exists());
     }
 }
 
@@ -258,16 +210,19 @@ fn the_socket_file_has_the_mode_asked_for_and_goes_with_the_server() {
 fn a_dead_socket_is_replaced_and_a_served_one_or_a_plain_file_is_left_alone() {
     let running = Running::start("paths");
     let poll = Poll::new().unwrap();
-    let bind = |path: &Path| Server::bind(path, Access::default(), poll.registry(), FIRST);
-    assert!(matches!(bind(&running.path()), Err(BindError::InUse(_))));
+    let bind = |path: &Path| Server::bind(path, Access::default(), poll.registry(), 0);
+    assert!(matches!(
+        bind(&running.serving.path()),
+        Err(BindError::InUse(_))
+    ));
     assert_serves(&running);
 
-    let dead = running.directory.join("dead");
+    let dead = running.serving.path().with_file_name("dead");
     drop(UnixListener::bind(&dead).unwrap());
     let server = bind(&dead).unwrap();
     drop(server);
 
-    let plain = running.directory.join("plain");
+    let plain = running.serving.path().with_file_name("plain");
     fs::write(&plain, "precious").unwrap();
     assert!(matches!(bind(&plain), Err(BindError::NotASocket(_))));
     assert_eq!(fs::read_to_string(&plain).unwrap(), "precious");

@@ -13,6 +13,9 @@
 #[path = "../skip/mod.rs"]
 mod skip;
 
+#[path = "../../control/tests/serving/mod.rs"]
+mod serving;
+
 mod data_path;
 mod linux_gateway;
 mod peers;

@@ -1,24 +1,20 @@
 //! A control socket with made-up contents behind it, for clients to be tried on.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use adit_abi::{Action, Suite};
 use adit_control::vici::listings::{ChildSa, Direction, IkeSa, Policy, list_policy, list_sa};
 use adit_control::vici::replies::{Stats, Version, stats, version};
-use adit_control::vici::{Access, Answer, Commands, Reply, Request, Server, failure, success};
+use adit_control::vici::{Access, Answer, Commands, Reply, Request, failure, success};
 use adit_vici::Message;
-use mio::{Events, Poll, Token, Waker};
+
+use crate::serving::Serving;
 
 /// A running sample.
 pub struct SampleGateway {
-    directory: PathBuf,
-    stop: Arc<AtomicBool>,
-    waker: Waker,
-    thread: Option<JoinHandle<()>>,
+    serving: Serving,
     asked: Arc<Mutex<Vec<(String, Message)>>>,
 }
 
@@ -30,62 +26,23 @@ struct Sample {
 impl SampleGateway {
     /// A gateway that has these SAs, and the policies of [`policies`].
     pub fn start(name: &str, sas: Vec<IkeSa>) -> Self {
-        let directory = std::env::temp_dir().join(format!("adit-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&directory);
-        std::fs::create_dir(&directory).unwrap();
-        let mut poll = Poll::new().unwrap();
-        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
-        let path = directory.join("vici");
-        let mut server = Server::bind(&path, Access::default(), poll.registry(), 1).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (stopping, mut sample) = (
-            stop.clone(),
-            Sample {
-                sas,
-                asked: asked.clone(),
-            },
-        );
-        let thread = std::thread::spawn(move || {
-            let mut events = Events::with_capacity(64);
-            let mut left = false;
-            while !stopping.load(Ordering::SeqCst) {
-                poll.poll(&mut events, left.then_some(Duration::ZERO))
-                    .unwrap();
-                for event in &events {
-                    server.ready(event);
-                }
-                left = server.turn(poll.registry(), &mut sample);
-            }
-        });
-        SampleGateway {
-            directory,
-            stop,
-            waker,
-            thread: Some(thread),
-            asked,
-        }
+        let sample = Sample {
+            sas,
+            asked: asked.clone(),
+        };
+        let serving = Serving::start(name, Access::default(), sample, |_, _| false);
+        SampleGateway { serving, asked }
     }
 
     /// Its control socket.
     pub fn path(&self) -> PathBuf {
-        self.directory.join("vici")
+        self.serving.path()
     }
 
     /// The commands it was asked for, with their arguments, in order.
     pub fn asked(&self) -> Vec<(String, Message)> {
         self.asked.lock().unwrap().clone()
-    }
-}
-
-impl Drop for SampleGateway {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        let _ = self.waker.wake();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -3,17 +3,32 @@
 
 use std::process::Command;
 
-use adit::lab::capture::{Frame, Kind};
+use adit::lab::capture::{Frame, Kind, WireCapture};
 use adit::lab::wait::{self, Look};
 use adit::lab::{Family, Side, gateway, process};
 
-use crate::rig::{LIMIT, Rig, assert_nothing_clear, esp_packets, plan};
+use crate::rig::{Flows, LIMIT, Rig, assert_nothing_clear, esp_packets, plan};
 use crate::{alone, runnable};
 
 /// Packets a second of each of the four flows.
 const RATE: u32 = 500;
 /// Packets of each flow that a phase of a test lasts.
 const WHILE: u64 = 150;
+
+/// A tunnel that carries four flows.
+fn under_traffic() -> (Rig, Flows) {
+    let rig = Rig::with_tunnel(&plan());
+    let flows = rig.flows(RATE);
+    flows.arrive(WHILE);
+    (rig, flows)
+}
+
+/// Ends a capture in which nothing may be clear; gives how many ESP packets it has.
+fn esp_alone(capture: WireCapture) -> u64 {
+    let captured = capture.stop().expect("every frame");
+    assert_nothing_clear(&captured);
+    esp_packets(&captured) as u64
+}
 
 #[test]
 fn the_tunnel_carries_every_flow_as_esp() {
@@ -22,9 +37,7 @@ fn the_tunnel_carries_every_flow_as_esp() {
     let rig = Rig::with_tunnel(&plan());
     let capture = rig.capture("tunnel");
     rig.flows(RATE).arrive(WHILE);
-    let captured = capture.stop().expect("every frame");
-    assert_nothing_clear(&captured);
-    assert!(esp_packets(&captured) as u64 >= 4 * WHILE);
+    assert!(esp_alone(capture) >= 4 * WHILE);
 }
 
 #[test]
@@ -69,9 +82,7 @@ fn nothing_passes_before_the_start_and_nothing_clear_after_it() {
     assert_eq!(flows.received(), 0);
     rig.install(&plan());
     flows.arrive(WHILE);
-    let captured = capture.stop().expect("every frame");
-    assert_nothing_clear(&captured);
-    assert!(esp_packets(&captured) > 0);
+    assert!(esp_alone(capture) > 0);
 }
 
 #[test]
@@ -89,55 +100,41 @@ fn with_the_data_plane_started_before_control_nothing_clear_passes() {
     flows.send(WHILE);
     rig.install(&plan());
     flows.arrive(WHILE);
-    let captured = capture.stop().expect("every frame");
-    assert_nothing_clear(&captured);
-    assert!(esp_packets(&captured) > 0);
+    assert!(esp_alone(capture) > 0);
 }
 
 #[test]
 fn with_control_killed_the_tunnel_goes_on_and_nothing_clear_passes() {
     or_skip!(runnable());
     let _alone = alone();
-    let mut rig = Rig::with_tunnel(&plan());
-    let flows = rig.flows(RATE);
-    flows.arrive(WHILE);
+    let (mut rig, flows) = under_traffic();
     let capture = rig.capture("control-dead");
     rig.each(|gateway| gateway.kill_control());
     flows.arrive(WHILE);
-    let captured = capture.stop().expect("every frame");
-    assert_nothing_clear(&captured);
-    assert!(esp_packets(&captured) as u64 >= 4 * WHILE);
+    assert!(esp_alone(capture) >= 4 * WHILE);
 }
 
 #[test]
 fn with_the_data_plane_killed_nothing_passes_until_it_is_back() {
     or_skip!(runnable());
     let _alone = alone();
-    let mut rig = Rig::with_tunnel(&plan());
-    let flows = rig.flows(RATE);
-    flows.arrive(WHILE);
+    let (mut rig, flows) = under_traffic();
     rig.each(|gateway| gateway.kill_dataplane());
     let capture = rig.capture("dataplane-dead");
     flows.send(WHILE);
-    let captured = capture.stop().expect("every frame");
-    assert_nothing_clear(&captured);
-    assert_eq!(esp_packets(&captured), 0, "nobody is there to seal");
+    assert_eq!(esp_alone(capture), 0, "nobody is there to seal");
 
     let capture = rig.capture("dataplane-back");
     rig.each(|gateway| gateway.start_dataplane().expect("a data plane"));
     flows.arrive(WHILE);
-    let captured = capture.stop().expect("every frame");
-    assert_nothing_clear(&captured);
-    assert!(esp_packets(&captured) > 0);
+    assert!(esp_alone(capture) > 0);
 }
 
 #[test]
 fn with_both_killed_nothing_passes_until_both_are_back() {
     or_skip!(runnable());
     let _alone = alone();
-    let mut rig = Rig::with_tunnel(&plan());
-    let flows = rig.flows(RATE);
-    flows.arrive(WHILE);
+    let (mut rig, flows) = under_traffic();
     let capture = rig.capture("both-dead");
     rig.each(|gateway| {
         gateway.kill_control();
@@ -150,9 +147,7 @@ fn with_both_killed_nothing_passes_until_both_are_back() {
     // Both regions died with their holders, and with them the SAs: new ones are needed, with new keys.
     rig.install(&plan());
     flows.arrive(WHILE);
-    let captured = capture.stop().expect("every frame");
-    assert_nothing_clear(&captured);
-    assert!(esp_packets(&captured) > 0);
+    assert!(esp_alone(capture) > 0);
 }
 
 #[test]
@@ -198,9 +193,7 @@ fn an_orderly_stop_stays_closed() {
     or_skip!(runnable());
     let _alone = alone();
     for dataplane_first in [true, false] {
-        let mut rig = Rig::with_tunnel(&plan());
-        let flows = rig.flows(RATE);
-        flows.arrive(WHILE);
+        let (mut rig, flows) = under_traffic();
         let capture = rig.capture("stopped");
         rig.each(|gateway| {
             if dataplane_first {
@@ -212,7 +205,7 @@ fn an_orderly_stop_stays_closed() {
             }
         });
         flows.send(WHILE);
-        assert_nothing_clear(&capture.stop().expect("every frame"));
+        esp_alone(capture);
     }
 }
 
@@ -278,9 +271,7 @@ fn a_gateways_own_packets_to_a_protected_prefix_are_sealed_or_lost() {
     for family in Family::BOTH {
         assert_eq!(rig.ping_from_gateway(family), 0, "{family}, without either");
     }
-    let captured = capture.stop().expect("every frame");
-    assert_nothing_clear(&captured);
-    assert!(esp_packets(&captured) >= 20);
+    assert!(esp_alone(capture) >= 20);
 }
 
 #[test]
@@ -315,5 +306,5 @@ fn a_port_whose_interface_comes_again_is_closed() {
         .expect("routes");
     rig.tempt();
     rig.flows_from(Side::A, RATE).send(WHILE);
-    assert_nothing_clear(&capture.stop().expect("every frame"));
+    esp_alone(capture);
 }

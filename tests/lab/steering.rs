@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use adit::lab::traffic::{self, PingPlan};
@@ -23,6 +24,14 @@ const QUICK: PingPlan = PingPlan {
 };
 const OWN4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
+/// A network, and the program loaded in it with a directory for its pins.
+fn lab() -> (Topology, PathBuf, Steering) {
+    let topology = Topology::build(Shape::default()).expect("a lab");
+    let dir = pin_dir(&topology, "a");
+    let steering = Steering::load(&dir).expect("the program");
+    (topology, dir, steering)
+}
+
 /// What comes back of three pings from host A.
 fn answered(topology: &Topology, to: IpAddr) -> u64 {
     traffic::ping(topology.host(End::A), to, QUICK)
@@ -34,11 +43,9 @@ fn answered(topology: &Topology, to: IpAddr) -> u64 {
 fn transit_never_reaches_the_kernel_and_what_is_for_the_gateway_does() {
     or_skip!(runnable());
     let _alone = alone();
-    let topology = Topology::build(Shape::default()).expect("a lab");
+    let (topology, dir, mut steering) = lab();
     topology.kernel_forwarding(true).expect("forwarding");
     let gateway = topology.gateway(End::A);
-    let dir = pin_dir(&topology, "a");
-    let mut steering = Steering::load(&dir).expect("the program");
     for family in Family::BOTH {
         steering
             .set_own(End::A.inside_address(family), false)
@@ -100,10 +107,8 @@ fn transit_never_reaches_the_kernel_and_what_is_for_the_gateway_does() {
 fn a_new_program_takes_over_attached_ports_with_their_maps() {
     or_skip!(runnable());
     let _alone = alone();
-    let topology = Topology::build(Shape::default()).expect("a lab");
+    let (topology, dir, mut first) = lab();
     let gateway = topology.gateway(End::A);
-    let dir = pin_dir(&topology, "a");
-    let mut first = Steering::load(&dir).expect("the program");
     first.set_own(OWN4.into(), true).expect("an own address");
     attach(&mut first, gateway, "inside", Side::Inside);
     attach(&mut first, gateway, "outside", Side::Outside);
@@ -138,10 +143,8 @@ fn a_new_program_takes_over_attached_ports_with_their_maps() {
 fn an_interface_that_went_away_and_came_back_is_attached_anew() {
     or_skip!(runnable());
     let _alone = alone();
-    let topology = Topology::build(Shape::default()).expect("a lab");
+    let (topology, _, mut steering) = lab();
     let gateway = topology.gateway(End::A);
-    let dir = pin_dir(&topology, "a");
-    let mut steering = Steering::load(&dir).expect("the program");
     gateway
         .ip("link add index 77 name gone type veth peer name far")
         .expect("a pair");
@@ -168,9 +171,8 @@ fn pins_outside_a_bpf_file_system_are_refused() {
 fn a_dead_sockets_place_is_empty() {
     or_skip!(runnable());
     let _alone = alone();
-    let topology = Topology::build(Shape::default()).expect("a lab");
+    let (topology, _, mut steering) = lab();
     let gateway = topology.gateway(End::A);
-    let mut steering = Steering::load(&pin_dir(&topology, "a")).expect("the program");
     attach(&mut steering, gateway, "inside", Side::Inside);
     let umem = Umem::new(64, ChunkSize::K2, HugePages::Off).expect("memory");
     let ports = open(gateway, umem, &["inside"], 1, ZeroCopy::Copy).expect("a port");

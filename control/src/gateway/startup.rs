@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use adit_abi::message::{PortSetup, Setup};
-use adit_abi::{RegionError, Side};
+use adit_abi::{RegionError, Side, open_tun};
 use adit_bpf::SteeringError;
 use rustix::event::{EventfdFlags, eventfd};
 use thiserror::Error;
@@ -17,7 +17,7 @@ use super::{Gateway, GatewayPort};
 use crate::clock;
 use crate::config::{Config, Gateway as Settings};
 use crate::host::protected_routes::ProtectedRoutes;
-use crate::host::{forwarding, offloads, tun};
+use crate::host::{forwarding, offloads};
 use crate::netlink::ethtool::Ethtool;
 use crate::netlink::update::Link;
 use crate::netlink::{Follower, MirrorPort};
@@ -201,7 +201,7 @@ impl Gateway {
     /// Makes the TUN device, or finds the one that a running data plane holds.
     pub(super) fn open_tun(&mut self) {
         let name = self.config.gateway.tun.clone();
-        match tun::create(&name) {
+        match open_tun(&name) {
             Ok(fd) => self.tun = Some(Arc::new(fd)),
             Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
                 info!(tun = %name, "the data plane holds the TUN device");

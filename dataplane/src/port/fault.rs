@@ -3,9 +3,8 @@
 //! The misfortunes follow from a seed, so a failing test fails again.
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 
-use super::{Port, PortStatistics};
+use super::{Port, the_rest_goes_on_to};
 use crate::frame::{BURST, Burst, Frame, Stock};
 
 /// How often each misfortune befalls a received frame, in thousandths.
@@ -164,21 +163,7 @@ impl<P: Port> Port for FaultInjection<P> {
         self.port.transmit(burst, stock)
     }
 
-    fn reclaim(&mut self, stock: &mut Stock) {
-        self.port.reclaim(stock);
-    }
-
-    fn flush(&mut self) {
-        self.port.flush();
-    }
-
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.port.poll_fd()
-    }
-
-    fn statistics(&self) -> PortStatistics {
-        self.port.statistics()
-    }
+    the_rest_goes_on_to!(port);
 }
 
 /// Steele, Lea and Flood's SplitMix64: small, fast, and no secret.

@@ -66,6 +66,28 @@ impl<P: Port + ?Sized> Port for Box<P> {
     }
 }
 
+/// For a port around another one, in its field of this name: what it does not change goes straight on.
+macro_rules! the_rest_goes_on_to {
+    ($port:ident) => {
+        fn reclaim(&mut self, stock: &mut $crate::frame::Stock) {
+            self.$port.reclaim(stock);
+        }
+
+        fn flush(&mut self) {
+            self.$port.flush();
+        }
+
+        fn poll_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+            self.$port.poll_fd()
+        }
+
+        fn statistics(&self) -> $crate::port::PortStatistics {
+            self.$port.statistics()
+        }
+    };
+}
+use the_rest_goes_on_to;
+
 /// What a port counted since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortStatistics {

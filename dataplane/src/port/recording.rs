@@ -3,12 +3,11 @@
 //! For tests and labs: it writes on the worker's own time.
 
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrayvec::ArrayVec;
 
-use super::{Port, PortStatistics};
+use super::{Port, the_rest_goes_on_to};
 use crate::frame::{BURST, Burst, Stock};
 use crate::pcapng::{Direction, PcapngWriter};
 
@@ -86,21 +85,7 @@ impl<P: Port, W: Write> Port for Recording<P, W> {
         sent
     }
 
-    fn reclaim(&mut self, stock: &mut Stock) {
-        self.port.reclaim(stock);
-    }
-
-    fn flush(&mut self) {
-        self.port.flush();
-    }
-
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.port.poll_fd()
-    }
-
-    fn statistics(&self) -> PortStatistics {
-        self.port.statistics()
-    }
+    the_rest_goes_on_to!(port);
 }
 
 #[cfg(test)]

@@ -2,14 +2,13 @@
 //!
 //! The device carries bare IP packets. So that everything above sees one shape, a received packet gets
 //! an Ethernet header with made-up addresses, and what is sent loses its header again.
-#![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
+use adit_abi::open_tun;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, read, write};
-use rustix::ioctl::{Updater, ioctl, opcode};
 
 use super::{Port, PortStatistics};
 use crate::frame::{Burst, Stock};
@@ -24,46 +23,6 @@ const ETHERNET: usize = 14;
 const IPV4: [u8; 2] = [0x08, 0x00];
 const IPV6: [u8; 2] = [0x86, 0xdd];
 
-/// Opens the TUN device `name`, making it if it is not there, in the network namespace of the calling thread.
-///
-/// # Errors
-/// `InvalidInput` for a name of no or more than 15 bytes; what the kernel says otherwise (CAP_NET_ADMIN is needed).
-pub fn open_device(name: &str) -> io::Result<OwnedFd> {
-    const TUNSETIFF: u32 = opcode::write::<i32>(b'T', 202);
-    const IFF_TUN: u16 = 0x0001;
-    const IFF_NO_PI: u16 = 0x1000;
-
-    /// `struct ifreq` with flags in its union.
-    #[repr(C)]
-    struct Request {
-        name: [u8; 16],
-        flags: u16,
-        rest: [u8; 22],
-    }
-
-    let mut request = Request {
-        name: [0; 16],
-        flags: IFF_TUN | IFF_NO_PI,
-        rest: [0; 22],
-    };
-    let bytes = name.as_bytes();
-    if bytes.is_empty() || bytes.len() >= request.name.len() || bytes.contains(&0) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the name of an interface has 1 to 15 bytes",
-        ));
-    }
-    request.name[..bytes.len()].copy_from_slice(bytes);
-    let fd = open(
-        "/dev/net/tun",
-        OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK,
-        Mode::empty(),
-    )?;
-    // SAFETY: TUNSETIFF reads and writes a `struct ifreq`, which `Request` is, in layout and size.
-    unsafe { ioctl(&fd, Updater::<TUNSETIFF, Request>::new(&mut request)) }?;
-    Ok(fd)
-}
-
 /// A port over a TUN device.
 pub struct TunPort {
     fd: OwnedFd,
@@ -71,12 +30,12 @@ pub struct TunPort {
 }
 
 impl TunPort {
-    /// A port over the device `name`; see [`open_device`].
+    /// A port over the device `name`; see [`open_tun`].
     ///
     /// # Errors
-    /// As for [`open_device`].
+    /// As for [`open_tun`].
     pub fn open(name: &str) -> io::Result<TunPort> {
-        TunPort::from_fd(open_device(name)?)
+        TunPort::from_fd(open_tun(name)?)
     }
 
     /// A port over an open TUN device without packet information (IFF_NO_PI).
@@ -260,13 +219,5 @@ mod tests {
         assert_eq!(port.receive(&mut stock, &mut burst), 0);
         held.into_iter().for_each(|frame| stock.put(frame));
         assert_eq!(port.receive(&mut stock, &mut burst), 1);
-    }
-
-    #[test]
-    fn a_name_that_no_interface_can_have_is_refused() {
-        for name in ["", "sixteen-bytes-ab", "nul\0"] {
-            let error = open_device(name).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-        }
     }
 }

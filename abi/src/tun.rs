@@ -1,4 +1,4 @@
-//! The TUN device: the way between this host's own stack and the data plane.
+//! Opening the TUN device: control makes it and hands it over, and the data plane's port reads it.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -19,12 +19,13 @@ struct Request {
     rest: [u8; 22],
 }
 
-/// Makes the TUN device `name`. It lasts as long as any process holds its descriptor.
+/// Opens the TUN device `name`, making it if it is not there, in the network namespace of the calling thread: bare IP packets, non-blocking.
+/// It lasts as long as any process holds its descriptor.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`] for a name of no or more than 15 bytes, [`io::ErrorKind::ResourceBusy`] if
-/// somebody else holds it.
-pub fn create(name: &str) -> io::Result<OwnedFd> {
+/// [`io::ErrorKind::InvalidInput`] for a name of no or more than 15 bytes, [`io::ErrorKind::ResourceBusy`] if somebody else holds it;
+/// what the kernel says otherwise (CAP_NET_ADMIN is needed).
+pub fn open_tun(name: &str) -> io::Result<OwnedFd> {
     let mut request = Request {
         name: [0; 16],
         flags: IFF_TUN | IFF_NO_PI,
@@ -32,7 +33,10 @@ pub fn create(name: &str) -> io::Result<OwnedFd> {
     };
     let bytes = name.as_bytes();
     if bytes.is_empty() || bytes.len() >= request.name.len() || bytes.contains(&0) {
-        return Err(io::ErrorKind::InvalidInput.into());
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the name of an interface has 1 to 15 bytes",
+        ));
     }
     request.name[..bytes.len()].copy_from_slice(bytes);
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -41,4 +45,17 @@ pub fn create(name: &str) -> io::Result<OwnedFd> {
     // lives until the call returns.
     unsafe { ioctl(&fd, Updater::<TUNSETIFF, Request>::new(&mut request)) }?;
     Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_no_interface_can_have_is_refused() {
+        for name in ["", "sixteen-bytes-ab", "nul\0"] {
+            let error = open_tun(name).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
 }
