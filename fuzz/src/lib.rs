@@ -4,6 +4,7 @@
 //! are replayed, each file with a few thousand small changes, by the ordinary test `fuzz/tests/replay.rs`.
 
 mod cipher;
+mod ike;
 mod messages;
 mod pipeline;
 mod region;
@@ -58,6 +59,22 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "esp-inner",
         run: pipeline::inner,
+    },
+    Target {
+        name: "ike-message",
+        run: ike::message,
+    },
+    Target {
+        name: "ike-payload",
+        run: ike::payload,
+    },
+    Target {
+        name: "ike-chain",
+        run: ike::chain,
+    },
+    Target {
+        name: "ike-fragments",
+        run: ike::fragments,
     },
 ];
 
