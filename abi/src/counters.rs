@@ -45,6 +45,12 @@ pub enum WorkerCounter {
     FreeFrames = 13,
     /// Fragments made, beyond the packets they were cut from.
     Fragments = 14,
+    /// Outer packets put together from fragments.
+    Reassembled = 15,
+    /// Fragments handed to the worker that puts their packet together.
+    HandedOver = 16,
+    /// Bytes of outer fragments held when last looked at.
+    ReassemblyBytes = 17,
 }
 
 /// Counters of one port on one worker.

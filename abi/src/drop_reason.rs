@@ -80,8 +80,8 @@ drop_reasons! {
     TooBig = 24, "too-big", "RFC 4301 §8.2";
     /// A fragment that cannot be matched against selectors.
     Fragment = 25, "fragment", "RFC 4301 §7";
-    /// A fragment of an outer packet.
-    OuterFragment = 26, "outer-fragment", "RFC 4303 §3.3.4";
+    /// A fragment of an outer packet with an impossible place or length, or of a packet given up before.
+    BadFragment = 26, "bad-fragment", "RFC 8200 §4.5";
     /// A NAT keepalive, which ends here.
     Keepalive = 27, "nat-keepalive", "RFC 3948 §4";
     /// UDP encapsulation is malformed.
@@ -110,6 +110,16 @@ drop_reasons! {
     Vlan = 39, "vlan", "";
     /// The network marked congestion on a packet whose transport cannot be told.
     EcnCongestion = 40, "ecn-congestion", "RFC 6040 §4.2";
+    /// Fragments of an outer packet overlap: all of it is given up.
+    FragmentOverlap = 41, "fragment-overlap", "RFC 5722 §4";
+    /// A fragment of an outer packet that is there already.
+    DuplicateFragment = 42, "duplicate-fragment", "RFC 8200 §4.5";
+    /// The other fragments of an outer packet did not come in time.
+    ReassemblyTimeout = 43, "reassembly-timeout", "RFC 791 §3.2";
+    /// A fragment of an outer packet gave way to others: too many were under way.
+    ReassemblyFull = 44, "reassembly-full", "";
+    /// An outer packet in fragments is larger than a frame.
+    ReassembledTooBig = 45, "reassembled-too-big", "";
 }
 
 impl DropReason {

@@ -308,10 +308,8 @@ pub enum Arrival {
 /// gateway.
 pub fn arrival(packet: &Packet, own: bool) -> Arrival {
     match packet.protocol {
-        protocol::ESP if packet.fragment != Fragment::Whole => {
-            //= RFC 4303 §3.4.1: ESP never opens a fragment
-            Arrival::Drop(DropReason::OuterFragment)
-        }
+        //= RFC 4303 §3.4.1: ESP never opens a fragment; those to this gateway were put together before
+        _ if packet.fragment != Fragment::Whole => Arrival::Clear,
         protocol::ESP => esp(packet, packet.upper),
         protocol::AH if own => Arrival::Drop(DropReason::Unsupported),
         protocol::UDP if own => udp(packet),
@@ -335,13 +333,6 @@ fn udp(packet: &Packet) -> Arrival {
         return Arrival::Clear;
     };
     match to {
-        udp_encap::PORT if packet.fragment != Fragment::Whole => {
-            // Only a first fragment shows its port; ESP in it could not be opened without the rest.
-            match udp_encap::peek(packet.upper()) {
-                Datagram::Ike => Arrival::Ike,
-                _ => Arrival::Drop(DropReason::OuterFragment),
-            }
-        }
         udp_encap::PORT => match udp_encap::check(packet.upper()) {
             Datagram::Esp => esp(packet, packet.upper + crate::headers::udp::LEN as u16),
             Datagram::Ike => Arrival::Ike,

@@ -21,6 +21,7 @@ mod packet;
 pub mod pcapng;
 mod pmtu;
 pub mod port;
+pub mod reassembly;
 pub mod replay;
 mod sad;
 pub mod snapshot;

@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::crypto::Provider;
 use crate::keepalive::Keepalives;
 use crate::opening::{self, BoundQueue};
+use crate::reassembly;
 use crate::snapshot::Snapshot;
 use crate::threads::{Message, WorkerThread, now};
 use crate::worker::{Change, Worker};
@@ -253,7 +254,8 @@ impl Steward {
                 return Err(io::Error::other(e));
             }
         };
-        for (n, mut outfit) in outfits.into_iter().enumerate() {
+        let seats = reassembly::handoff::seats(outfits.len())?;
+        for (n, (mut outfit, seat)) in outfits.into_iter().zip(seats).enumerate() {
             self.bound.append(&mut outfit.bound);
             let mut worker = Worker::new(
                 n,
@@ -264,6 +266,7 @@ impl Steward {
                 outfit.stock,
                 self.provider,
             );
+            worker.sit(seat);
             worker.set_notify(tables.notify.try_clone()?);
             let cpu = setup.cpus.get(n).copied();
             self.workers.push(WorkerThread::start(n, worker, cpu)?);

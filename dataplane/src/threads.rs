@@ -87,7 +87,8 @@ impl WorkerThread {
     pub fn start(number: usize, worker: Worker, cpu: Option<u16>) -> io::Result<Self> {
         // Bounded: a steward that runs ahead of a stuck worker must not fill the memory.
         let (changes, inbox) = crossbeam_channel::bounded(256);
-        let waker = Waker::new()?;
+        // Other workers wake it as well, for fragments that they hand over.
+        let waker = worker.waker().map_or_else(Waker::new, Ok)?;
         let sleeper = waker.clone();
         let turns = worker.turn_count();
         let thread = std::thread::Builder::new()

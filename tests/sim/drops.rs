@@ -4,6 +4,7 @@ use adit_abi::{Action, Address, DropReason, Limits, Mode, PortRange, Prefix, Rou
 use adit_dataplane::memory_gateway::{INSIDE, MemoryGateway, OUTSIDE, Site, TunnelPlan, WIRE};
 
 use crate::packets::{body, cuttable, ip, ping, raw, rechecksum, sealed, udp, udp_of};
+use crate::reassembly::cut;
 
 /// A case takes a gateway of a pair and makes it drop exactly one packet.
 type Case = fn(&mut MemoryGateway);
@@ -247,10 +248,45 @@ const CASES: &[(DropReason, Case)] = &[
         later.extend_from_slice(&[0x5a; 16]);
         g.from_inside(&raw(from, to, 44, &later));
     }),
-    (DropReason::OuterFragment, |g| {
-        let sa = g.reader.sa(g.inbound()).unwrap();
-        let packet = sealed(&sa, 1, &body(&inner()));
+    (DropReason::BadFragment, |g| {
+        // More to come, and not a multiple of 8 bytes.
+        let packet = raw(Site(2).outer(false), Site(1).outer(false), 50, &[9; 63]);
         g.from_outside(&fragment_of(&packet, 0x2000));
+    }),
+    (DropReason::BadFragment, |g| {
+        // A first fragment too short to show whether it is IKE or ESP.
+        let (from, to) = (Site(2).outer(false), Site(1).outer(false));
+        let packet = udp(from, to, (4500, 4500), &[9; 64]);
+        g.from_outside(&cut(&packet, &[8], 1)[0]);
+    }),
+    (DropReason::FragmentOverlap, |g| {
+        let packet = raw(Site(2).outer(false), Site(1).outer(false), 50, &[9; 64]);
+        g.from_outside(&cut(&packet, &[32], 1)[0]);
+        g.from_outside(&cut(&packet, &[24], 1)[1]);
+    }),
+    (DropReason::DuplicateFragment, |g| {
+        let packet = raw(Site(2).outer(false), Site(1).outer(false), 50, &[9; 64]);
+        for _ in 0..2 {
+            g.from_outside(&cut(&packet, &[32], 1)[0]);
+        }
+    }),
+    (DropReason::ReassemblyTimeout, |g| {
+        let packet = raw(Site(2).outer(false), Site(1).outer(false), 50, &[9; 64]);
+        g.from_outside(&cut(&packet, &[32], 1)[0]);
+        g.run();
+        g.now += 15_000_000_000;
+    }),
+    (DropReason::ReassemblyFull, |g| {
+        let packet = raw(Site(2).outer(false), Site(1).outer(false), 50, &[9; 64]);
+        for id in 0..65 {
+            g.from_outside(&cut(&packet, &[32], id)[1]);
+        }
+    }),
+    (DropReason::ReassembledTooBig, |g| {
+        let packet = raw(Site(2).outer(false), Site(1).outer(false), 50, &[9; 2000]);
+        for piece in &cut(&packet, &[1000], 1) {
+            g.from_outside(piece);
+        }
     }),
     (DropReason::Keepalive, |g| {
         let (from, to) = (Site(2).outer(false), Site(1).outer(false));
@@ -380,7 +416,12 @@ fn every_reason_is_raised_by_some_packet_and_counted_once() {
         let (mut gateway, _peer) = MemoryGateway::pair(&plan);
         case(&mut gateway);
         gateway.run();
-        assert_eq!(gateway.all_drops(), [(*reason, 1)], "case {n}");
+        // These end as many packets as there were fragments.
+        let packets = match reason {
+            DropReason::FragmentOverlap | DropReason::ReassembledTooBig => 2,
+            _ => 1,
+        };
+        assert_eq!(gateway.all_drops(), [(*reason, packets)], "case {n}");
         assert_eq!(gateway.umem.strays(), 0, "case {n}");
     }
 }

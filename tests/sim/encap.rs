@@ -106,25 +106,6 @@ fn ike_goes_to_the_host() {
 }
 
 #[test]
-fn fragments_of_ike_reach_the_host_and_fragments_of_esp_do_not() {
-    let (mut a, _b) = MemoryGateway::pair(&encapsulated(false));
-    let (from, to) = (Site(2).outer(false), Site(1).outer(false));
-    let piece = |payload: &[u8], field: u16| {
-        let mut packet = udp(from, to, (4500, 4500), payload);
-        packet[6..8].copy_from_slice(&field.to_be_bytes());
-        crate::packets::rechecksum(&mut packet);
-        packet
-    };
-    a.from_outside(&piece(&[0; 64], 0x2000));
-    a.from_outside(&piece(&[7; 64], 9));
-    a.run();
-    assert_eq!(a.host.drain().len(), 2, "{:?}", a.all_drops());
-    a.from_outside(&piece(&[1; 64], 0x2000));
-    a.run();
-    assert_eq!(a.all_drops(), [(adit_abi::DropReason::OuterFragment, 1)]);
-}
-
-#[test]
 fn somebody_elses_traffic_to_port_4500_is_ordinary_traffic() {
     let (mut a, _b) = MemoryGateway::pair(&TunnelPlan::default());
     let any = adit_abi::Prefix::from_mapped(adit_abi::Address::UNSPECIFIED, 0);

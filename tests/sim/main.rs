@@ -9,6 +9,7 @@ mod lifetimes;
 mod outer_header;
 mod packets;
 mod path_mtu;
+mod reassembly;
 mod replay;
 mod spd;
 mod tunnel;

@@ -14,6 +14,7 @@ use crate::headers::protocol;
 use crate::icmp::Problem;
 use crate::packet::{Fragment, Packet, Packets};
 use crate::pmtu;
+use crate::reassembly::{self, Ready};
 use crate::spd::admit::{Admitted, admit};
 use crate::spd::{Bypassed, Decision, decide};
 use crate::turn::Turn;
@@ -21,11 +22,17 @@ use crate::turn::Turn;
 impl Stages {
     /// Takes packets that came in from outside.
     pub fn inbound(&mut self, turn: &mut Turn<'_>, packets: &mut Packets) {
-        let mut arrivals: ArrayVec<(Packet, Arrival, bool), BURST> = ArrayVec::new();
+        let mut arrivals: ArrayVec<(Packet, Arrival), BURST> = ArrayVec::new();
         let mut known: Option<(Address, bool)> = None;
         for packet in packets.drain(..) {
-            let own = matches!(packet.protocol, protocol::UDP | protocol::AH)
+            let fragment = packet.fragment != Fragment::Whole;
+            let own = (fragment || matches!(packet.protocol, protocol::UDP | protocol::AH))
                 && is_own(turn, &mut known, packet.destination);
+            if fragment && own && reassembly::holds(&packet) {
+                //= RFC 4303 §3.4.1: reassembly comes before ESP
+                self.reassembly.take(packet, turn);
+                continue;
+            }
             let arrival = arrival(&packet, own);
             if let Arrival::Esp { key, .. } = &arrival {
                 // Brings the index's line in while the other packets of the burst are sorted.
@@ -35,17 +42,17 @@ impl Stages {
                         .load(std::sync::atomic::Ordering::Relaxed),
                 );
             }
-            arrivals.push((packet, arrival, own));
+            arrivals.push((packet, arrival));
         }
         let mut to_open: BySa<Arrived> = ArrayVec::new();
-        for (packet, arrival, own) in arrivals {
+        for (packet, arrival) in arrivals {
             match arrival {
                 Arrival::Esp { at, key } => match turn.policy.find_sa(&key) {
                     Some(sa) => to_open.push((sa, Arrived { packet, at })),
                     None => self.unknown_spi(turn, packet),
                 },
                 Arrival::Ike => self.forward.forward(Bypassed::ike(packet), false, turn),
-                Arrival::Clear => self.clear(turn, packet, own),
+                Arrival::Clear => self.clear(turn, packet),
                 Arrival::Drop(reason) => turn.ledger.drop(packet.frame, reason),
             }
         }
@@ -62,20 +69,41 @@ impl Stages {
         self.outbound(turn, &mut transit);
     }
 
+    /// Moves on what has been put together from fragments, and fragments of what is not sealed.
+    pub fn reassemble(&mut self, turn: &mut Turn<'_>) {
+        self.reassembly.turn(turn);
+        let mut whole = Packets::new();
+        while let Some(ready) = self.reassembly.next(&mut turn.ledger) {
+            match ready {
+                Ready::Whole(packet) => {
+                    if whole.is_full() {
+                        self.inbound(turn, &mut whole);
+                    }
+                    whole.push(packet);
+                }
+                Ready::Ike(packet) => self.forward.forward(Bypassed::ike(packet), false, turn),
+                Ready::Clear(packet) => self.clear(turn, packet),
+            }
+        }
+        if !whole.is_empty() {
+            self.inbound(turn, &mut whole);
+        }
+    }
+
     /// An ESP packet without an SA: dropped, or somebody else's on its way through.
     #[cold]
     fn unknown_spi(&mut self, turn: &mut Turn<'_>, packet: Packet) {
         let fib = &turn.snapshot.fib;
         let transit = matches!(fib.hop(&packet.destination), Hop::Wire(_));
         if transit && !fib.is_own(&packet.destination) {
-            return self.clear(turn, packet, false);
+            return self.clear(turn, packet);
         }
         //= RFC 4303 §3.4.2: a packet without a valid SA is discarded
         turn.ledger.drop(packet.frame, DropReason::UnknownSpi);
     }
 
     /// A packet in clear: the SPD must say BYPASS.
-    fn clear(&mut self, turn: &mut Turn<'_>, packet: Packet, own: bool) {
+    fn clear(&mut self, turn: &mut Turn<'_>, packet: Packet) {
         if let Err(reason) = check_addresses(&packet.source, &packet.destination) {
             return turn.ledger.drop(packet.frame, reason);
         }
@@ -92,15 +120,6 @@ impl Stages {
             Err(packet) => packet,
         };
         let reason = match decision {
-            // A later fragment of an IKE message shows no port. It is worth nothing to the kernel
-            // without the first one, which was checked with its ports.
-            Decision::Drop(DropReason::NoPolicy, _)
-                if own
-                    && packet.fragment == Fragment::Later
-                    && packet.protocol == protocol::UDP =>
-            {
-                return self.forward.forward(Bypassed::ike(packet), false, turn);
-            }
             Decision::Drop(reason, _) => reason,
             Decision::Bypass(_) | Decision::Seal(_) => DropReason::NoPolicy,
         };

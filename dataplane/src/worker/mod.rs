@@ -33,9 +33,12 @@ use crate::frame::{Burst, Stock};
 use crate::icmp::IcmpErrors;
 use crate::ledger::Ledger;
 use crate::packet::Packets;
+use crate::reassembly::Reassembly;
+use crate::reassembly::handoff::Seat;
 use crate::sad::Sad;
 use crate::snapshot::Snapshot;
 use crate::spd::flow_cache::FlowCache;
+use crate::threads::Waker;
 use crate::turn::{PolicyTally, Turn};
 use crate::udp_encap;
 
@@ -69,6 +72,7 @@ pub(crate) struct Stages {
     sad: Sad,
     flows: FlowCache,
     forward: Forward,
+    reassembly: Reassembly,
 }
 
 /// One worker.
@@ -106,6 +110,7 @@ impl Worker {
                 sad: Sad::new(&policy, provider),
                 flows: FlowCache::default(),
                 forward: Forward::new(Ports::new(ports), chunk),
+                reassembly: Reassembly::default(),
             },
             tables: Tables {
                 policy,
@@ -182,6 +187,7 @@ impl Worker {
         for at in 0..stages.forward.ports.len() {
             received += stages.receive(&mut turn, at);
         }
+        stages.reassemble(&mut turn);
         stages.send_errors(&mut turn);
         stages.forward.expire(&mut turn);
         stages.sad.sweep(turn.policy);
@@ -198,6 +204,16 @@ impl Worker {
             let _ = rustix::io::write(eventfd, &1u64.to_ne_bytes());
         }
         received
+    }
+
+    /// Gives the worker its place among those of one data plane, for fragments that arrive on any queue.
+    pub fn sit(&mut self, seat: Seat) {
+        self.stages.reassembly.sit(seat);
+    }
+
+    /// What other workers wake this one with, if there are any.
+    pub fn waker(&self) -> Option<Waker> {
+        self.stages.reassembly.waker()
     }
 
     /// For whoever must know when this worker is between turns.
