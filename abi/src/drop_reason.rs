@@ -120,6 +120,8 @@ drop_reasons! {
     ReassemblyFull = 44, "reassembly-full", "";
     /// An outer packet in fragments is larger than a frame.
     ReassembledTooBig = 45, "reassembled-too-big", "";
+    /// Under transport mode, but it does not begin at this gateway and end at the peer, or the other way round.
+    NotOwn = 46, "not-own", "RFC 4301 §4.1";
 }
 
 impl DropReason {

@@ -313,6 +313,19 @@ impl SaRecord {
         }
     }
 
+    /// What [`SaRecord::original_sum`] is for these two addresses.
+    pub fn sum_of(source: &Address, destination: &Address) -> u16 {
+        let words = [source, destination]
+            .into_iter()
+            .flat_map(|a| a.0.as_chunks::<2>().0)
+            .map(|word| u64::from(u16::from_be_bytes(*word)));
+        let mut sum: u64 = words.sum();
+        while sum >> 16 != 0 {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        sum as u16
+    }
+
     /// The suite, or `None` for an unknown byte.
     pub fn suite(&self) -> Option<Suite> {
         Suite::from_u8(self.suite)

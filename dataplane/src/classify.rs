@@ -4,6 +4,7 @@ use adit_abi::{Address, DropReason, SaKey, Side, Spi};
 use zerocopy::FromBytes;
 
 use crate::frame::Frame;
+use crate::headers::chain::{MAX_EXTENSIONS, is_extension};
 use crate::headers::esp::Esp;
 use crate::headers::ethernet::{self, Ethernet, VlanTag};
 use crate::headers::ipv4::{self, Ipv4};
@@ -11,9 +12,6 @@ use crate::headers::ipv6::{self, Extension, Ipv6};
 use crate::headers::{checksum::Sum, protocol};
 use crate::packet::{Fragment, Packet, Refused};
 use crate::udp_encap::{self, Datagram};
-
-/// Extension headers that a packet may have.
-const MAX_EXTENSIONS: usize = 8;
 
 /// Where a frame came in.
 #[derive(Clone, Copy, Debug)]
@@ -206,17 +204,6 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed, DropReason> {
         }
     }
     Err(DropReason::BadExtension)
-}
-
-/// Whether a header of this number is an IPv6 extension that another header follows.
-fn is_extension(number: u8) -> bool {
-    matches!(
-        number,
-        protocol::HOP_BY_HOP
-            | protocol::ROUTING
-            | protocol::FRAGMENT
-            | protocol::DESTINATION_OPTIONS
-    )
 }
 
 impl Parsed {

@@ -4,21 +4,50 @@
 //! IPv4 lets us. So a path too narrow for an inner packet of 1,280 bytes carries no IPv6 of full size:
 //= RFC 2473 §7.1 (a) not done: the outer packet is not fragmented for an inner IPv6 MTU below 1280
 
+use adit_abi::Mode;
 use zerocopy::FromBytes;
 
 use crate::headers::checksum::replaced;
 use crate::headers::tcp::{self, Tcp};
 use crate::headers::{ipv4, ipv6, protocol};
+use crate::mode::{self, transport::plain_header};
 use crate::packet::{Fragment, Packet};
 use crate::sad::SaContext;
 
-/// The largest inner packet, in bytes, whose sealed form fits `egress` bytes of IP packet.
+/// The largest inner packet, in bytes, whose sealed form fits `egress` bytes of IP packet; outside tunnel mode
+/// of one without options or extension headers.
 pub fn inner_mtu(sa: &SaContext, egress: u16) -> usize {
+    payload_mtu(sa, egress, sa.outer_ip_len())
+        + match sa.mode {
+            Mode::Tunnel => 0,
+            Mode::Transport => sa.outer_ip_len(),
+            Mode::Beet => plain_header(sa.record.selector.local_first.is_v4()),
+        }
+}
+
+/// The same for packets with headers like this one's.
+#[inline]
+pub fn inner_mtu_for(sa: &SaContext, egress: u16, mtu: usize, packet: &Packet) -> usize {
+    match sa.mode {
+        Mode::Tunnel => mtu,
+        Mode::Transport => {
+            let kept = packet.len().saturating_sub(mode::payload_len(sa, packet));
+            payload_mtu(sa, egress, kept) + kept
+        }
+        Mode::Beet => {
+            let replaced = packet.len().saturating_sub(mode::payload_len(sa, packet));
+            payload_mtu(sa, egress, sa.outer_ip_len()) + replaced
+        }
+    }
+}
+
+/// The most that may go behind ESP, with so many bytes of IP header in front.
+fn payload_mtu(sa: &SaContext, egress: u16, header: usize) -> usize {
     let outer = match sa.record.path_mtu {
         0 => egress,
         path => path.min(egress),
     };
-    let fixed = sa.front() + sa.suite.icv_len();
+    let fixed = header + sa.ipsec_len() + sa.suite.icv_len();
     let room = usize::from(outer).saturating_sub(fixed);
     let block = sa.suite.block();
     (room / block * block).saturating_sub(2)

@@ -12,7 +12,8 @@ use zeroize::Zeroize;
 
 use crate::crypto::{Keys, Provider, Transform};
 use crate::forward::fib::Hop;
-use crate::headers::{esp, ipv4, ipv6, udp};
+use crate::headers::{esp, udp};
+use crate::mode::{beet, transport};
 
 /// Contexts looked at in one turn while contexts of dead SAs are searched for.
 const SWEEP: usize = 32;
@@ -27,6 +28,8 @@ pub struct SaContext {
     pub suite: Suite,
     /// Its direction.
     pub direction: Direction,
+    /// Its mode.
+    pub mode: Mode,
     /// Its cryptography.
     pub transform: Box<dyn Transform>,
     /// Where its sealed packets go, under the snapshot of this number.
@@ -45,7 +48,7 @@ impl SaContext {
         tables: u32,
     ) -> Result<Self, DropReason> {
         let mut record = policy.sa(sa).ok_or(DropReason::NoSa)?;
-        let made = Self::check(&record, window_capacity).and_then(|(suite, direction)| {
+        let made = Self::check(&record, window_capacity).and_then(|(suite, direction, mode)| {
             let bad = DropReason::BadSa;
             let keys = Keys {
                 enc: record.enc_key.get(..suite.enc_key_len()).ok_or(bad)?,
@@ -54,35 +57,41 @@ impl SaContext {
             let transform = provider
                 .transform(suite, keys, record.esn())
                 .map_err(|_| bad)?;
-            Ok((suite, direction, transform))
+            Ok((suite, direction, mode, transform))
         });
         record.zeroize();
-        let (suite, direction, transform) = made?;
+        let (suite, direction, mode, transform) = made?;
         Ok(Self {
             sa,
             record,
             suite,
             direction,
+            mode,
             transform,
             hop: None,
             tables,
         })
     }
 
-    fn check(record: &SaRecord, window_capacity: u16) -> Result<(Suite, Direction), DropReason> {
+    fn check(
+        record: &SaRecord,
+        window_capacity: u16,
+    ) -> Result<(Suite, Direction, Mode), DropReason> {
         let bad = DropReason::BadSa;
         let suite = record.suite().ok_or(bad)?;
         let direction = record.direction().ok_or(bad)?;
-        if record.protocol != Protocol::Esp as u8 || record.mode() != Some(Mode::Tunnel) {
+        let mode = record.mode().ok_or(bad)?;
+        if record.protocol != Protocol::Esp as u8 {
             return Err(DropReason::Unsupported);
         }
         let window = record.window;
         let window_fits = window == 0 || (64..=window_capacity).contains(&window);
         let one_family = record.source.is_v4() == record.destination.is_v4();
-        if !window_fits || !one_family || !record.spi.is_usable() {
+        let bound = mode != Mode::Beet || beet::is_bound(record);
+        if !window_fits || !one_family || !bound || !record.spi.is_usable() {
             return Err(bad);
         }
-        Ok((suite, direction))
+        Ok((suite, direction, mode))
     }
 
     /// Whether packets are encapsulated in UDP.
@@ -91,15 +100,28 @@ impl SaContext {
         self.record.flags.contains(SaFlags::UDP_ENCAP)
     }
 
-    /// Bytes in front of the inner packet: outer IP header, UDP, ESP, IV.
+    /// Bytes of a plain outer IP header.
+    #[inline]
+    pub fn outer_ip_len(&self) -> usize {
+        transport::plain_header(self.record.destination.is_v4())
+    }
+
+    /// Bytes between the outer IP header and the payload: UDP, ESP, IV.
+    #[inline]
+    pub fn ipsec_len(&self) -> usize {
+        let udp = if self.encap() { udp::LEN } else { 0 };
+        udp + esp::LEN + self.suite.iv_len()
+    }
+
+    /// Room that is needed in front of a packet at most.
     #[inline]
     pub fn front(&self) -> usize {
-        let ip = if self.record.destination.is_v4() {
-            ipv4::LEN
-        } else {
-            ipv6::LEN
-        };
-        ip + if self.encap() { udp::LEN } else { 0 } + esp::LEN + self.suite.iv_len()
+        self.ipsec_len()
+            + match self.mode {
+                Mode::Tunnel => self.outer_ip_len(),
+                Mode::Transport => 0,
+                Mode::Beet => self.outer_ip_len() + beet::PSEUDO_ROOM,
+            }
     }
 
     /// The SA's state, once the steward has prepared it for this generation.

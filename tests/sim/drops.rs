@@ -339,9 +339,18 @@ const CASES: &[(DropReason, Case)] = &[
             &[0; 40],
         ));
     }),
-    (DropReason::Unsupported, |g| {
+    (DropReason::NotOwn, |g| {
+        // A transport-mode SA between hosts that are not the gateway.
         g.change_sa(g.outbound(), |r| r.mode = Mode::Transport as u8);
         g.from_inside(&ping(here(), there(), 1));
+    }),
+    (DropReason::NotOwn, |g| {
+        let sa = g.change_sa(g.inbound(), |r| {
+            r.mode = Mode::Transport as u8;
+            r.destination = elsewhere();
+        });
+        let sa = g.reader.sa(sa).unwrap();
+        g.from_outside(&sealed(&sa, 1, &body(&inner())));
     }),
     (DropReason::NoPort, |g| {
         g.policy.set_port(usize::from(INSIDE), None);

@@ -6,6 +6,7 @@ mod encap;
 mod forwarding;
 mod icmp;
 mod lifetimes;
+mod modes;
 mod outer_header;
 mod packets;
 mod path_mtu;

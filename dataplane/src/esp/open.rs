@@ -5,13 +5,12 @@ use arrayvec::ArrayVec;
 use std::sync::atomic::Ordering;
 use zerocopy::FromBytes;
 
-use crate::classify;
 use crate::crypto::Job;
 use crate::frame::BURST;
 use crate::headers::esp::{self, Esp};
 use crate::headers::protocol;
 use crate::lifetime;
-use crate::mode::tunnel;
+use crate::mode;
 use crate::packet::{Packet, Refused};
 use crate::replay::Window;
 use crate::sad::SaContext;
@@ -137,41 +136,22 @@ fn after_icv(
         turn.events.push(Event::FirstPacket(sa.sa));
     }
     let Arrived { mut packet, at } = arrived;
-    let outer_class = packet.traffic_class();
     let front = at as usize + esp::LEN + sa.suite.iv_len();
     let payload = packet
         .frame
         .bytes()
         .get(front..packet.len().saturating_sub(sa.suite.icv_len()))
         .unwrap_or_default();
-    let (length, version) = match check_trailer(payload) {
+    let (length, next_header) = match check_trailer(payload) {
         Ok(found) => found,
         Err(reason) => return Err(packet.refuse(reason)),
     };
-    packet.frame.shrink_front(front);
-    let excess = packet.len() - length;
+    let excess = packet.len() - front - length;
     packet.frame.shrink_back(excess);
-    let first = packet.frame.bytes().first().copied().unwrap_or_default();
-    if first >> 4 != version {
-        return Err(packet.refuse(DropReason::BadInner));
-    }
-    // Whatever follows the inner packet is padding against traffic analysis and cut off here.
-    //= RFC 4303 §2.7: the receiver removes TFC padding by the inner packet's own length
-    let (port, side) = (packet.port, packet.side);
-    let mut inner = classify::parse(packet.frame, port, side).map_err(|refused| Refused {
-        frame: refused.frame,
-        reason: match refused.reason {
-            DropReason::Fragment => DropReason::Fragment,
-            _ => DropReason::BadInner,
-        },
-    })?;
-    match tunnel::decapsulate_ecn(outer_class, &mut inner) {
-        Ok(()) => Ok(Opened(inner)),
-        Err(reason) => Err(inner.refuse(reason)),
-    }
+    mode::unwrap(packet, sa, front, next_header).map(Opened)
 }
 
-/// Length of what precedes the padding, and the IP version that the next header names.
+/// Length of what precedes the padding, and the next header.
 fn check_trailer(payload: &[u8]) -> Result<(usize, u8), DropReason> {
     let Some(([pad_length, next_header], body)) = payload
         .split_last_chunk::<2>()
@@ -179,13 +159,10 @@ fn check_trailer(payload: &[u8]) -> Result<(usize, u8), DropReason> {
     else {
         return Err(DropReason::BadPadding);
     };
-    let version = match next_header {
-        protocol::IPV4 => 4,
-        protocol::IPV6 => 6,
-        //= RFC 4303 §2.6: a dummy packet is discarded without further ado
-        protocol::NONE => return Err(DropReason::Dummy),
-        _ => return Err(DropReason::BadNextHeader),
-    };
+    //= RFC 4303 §2.6: a dummy packet is discarded without further ado
+    if next_header == protocol::NONE {
+        return Err(DropReason::Dummy);
+    }
     let length = body
         .len()
         .checked_sub(pad_length.into())
@@ -195,7 +172,7 @@ fn check_trailer(payload: &[u8]) -> Result<(usize, u8), DropReason> {
     if padding.iter().zip(1..=u8::MAX).any(|(byte, n)| *byte != n) {
         return Err(DropReason::BadPadding);
     }
-    Ok((length, version))
+    Ok((length, next_header))
 }
 
 /// Counts opened packets against the hard limits and drops those past them.

@@ -7,10 +7,10 @@ use zerocopy::IntoBytes;
 use crate::clearance::{Cleared, sealed};
 use crate::crypto::Job;
 use crate::frame::BURST;
-use crate::headers::{esp, protocol, udp};
+use crate::headers::{protocol, udp};
 use crate::ledger::Ledger;
 use crate::lifetime;
-use crate::mode::tunnel::{self, Inherited};
+use crate::mode;
 use crate::packet::{Fragment, Packet, Packets};
 use crate::sad::SaContext;
 use crate::turn::Turn;
@@ -55,11 +55,12 @@ pub fn seal(
             packet.frame.shrink_back(all);
         }
     }
-    let at = esp_offset(sa);
+    let udp = if sa.encap() { udp::LEN } else { 0 };
     let mut jobs: ArrayVec<Job<'_>, BURST> = run
         .iter_mut()
         .zip(first..)
         .map(|(packet, sequence)| {
+            let at = usize::from(packet.upper) + udp;
             let esp = packet.frame.bytes_mut().get_mut(at..).unwrap_or_default();
             Job::new(esp, sequence)
         })
@@ -83,14 +84,9 @@ pub fn seal(
     done
 }
 
-/// Offset of the ESP header from the outer IP header.
-fn esp_offset(sa: &SaContext) -> usize {
-    sa.front() - esp::LEN - sa.suite.iv_len()
-}
-
 fn drop_without_room(run: &mut Packets, sa: &SaContext, ledger: &mut Ledger<'_>) {
     let fits = |packet: &Packet| {
-        let back = trailer_len(sa, packet.len());
+        let back = trailer_len(sa, mode::payload_len(sa, packet));
         sa.front() <= packet.frame.headroom()
             && back <= packet.frame.tailroom()
             && sa.front() + packet.len() + back <= usize::from(u16::MAX)
@@ -143,32 +139,28 @@ fn reserve(
     numbers.map(|n| *n.start())
 }
 
-/// Writes trailer, ESP header and outer headers around an inner packet; `false` if there is no room for them.
+/// Writes trailer, ESP header and outer headers around a payload; `false` if there is no room for them.
 fn encapsulate(packet: &mut Packet, sa: &SaContext, sequence: u64) -> bool {
     let record = &sa.record;
-    let inherited = Inherited::of(record, packet);
-    let next_header = if packet.is_v4() {
-        protocol::IPV4
-    } else {
-        protocol::IPV6
-    };
-    let inner = packet.len();
-    let trailer = trailer_len(sa, inner);
-    let front = sa.front();
-    if !packet.frame.grow_back(trailer) || !packet.frame.grow_front(front) {
+    let trailer = trailer_len(sa, mode::payload_len(sa, packet));
+    if !packet.frame.grow_back(trailer) {
         return false;
     }
-    let bytes = packet.frame.bytes_mut();
-    let (_, tail) = bytes.split_at_mut(front + inner);
-    write_trailer(tail, sa.suite.icv_len(), next_header);
-
     let outer_protocol = if sa.encap() {
         protocol::UDP
     } else {
         protocol::ESP
     };
-    let mut at = tunnel::write_outer(record, inherited, outer_protocol, sequence as u16, bytes);
+    let room = sa.ipsec_len();
+    let Some(wrapped) = mode::wrap(packet, sa, outer_protocol, room, sequence as u16) else {
+        return false;
+    };
+    let mut at = wrapped.at;
     packet.upper = at as u16;
+    let bytes = packet.frame.bytes_mut();
+    let payload_end = bytes.len().saturating_sub(trailer);
+    let (_, tail) = bytes.split_at_mut(payload_end);
+    write_trailer(tail, sa.suite.icv_len(), wrapped.next_header);
     if sa.encap() {
         let header = udp_encap::header(record, bytes.len() - at - udp::LEN);
         if let Some(place) = bytes.get_mut(at..at + udp::LEN) {

@@ -3,6 +3,7 @@
 //! A view is taken with `ref_from_prefix`, which checks the length once; nothing here indexes with a
 //! value from the wire.
 
+pub mod chain;
 pub mod checksum;
 pub mod esp;
 pub mod ethernet;
@@ -42,6 +43,8 @@ pub mod protocol {
     pub const NONE: u8 = 59;
     /// IPv6 destination options.
     pub const DESTINATION_OPTIONS: u8 = 60;
+    /// IPv4 options inside BEET (RFC 7402 App. B.1.7).
+    pub const BEET: u8 = 94;
     /// SCTP, whose header begins with ports as UDP's does.
     pub const SCTP: u8 = 132;
     /// UDP-Lite.

@@ -1,7 +1,7 @@
 //! From outside to inside: SAD, anti-replay, open, admit; and the check of what comes in clear
 //! (RFC 4301 §5.2).
 
-use adit_abi::{Address, Direction, DropReason, SaRef, Side, WorkerCounter};
+use adit_abi::{Address, Direction, DropReason, Mode, SaRef, Side, WorkerCounter};
 use arrayvec::ArrayVec;
 
 use super::Stages;
@@ -144,6 +144,11 @@ impl Stages {
         let context = self.sad.context(turn.policy, window, sa).map_err(gone)?;
         if context.direction != Direction::Inbound {
             return Err(DropReason::BadSa);
+        }
+        //= RFC 4301 §4.1: a gateway opens transport mode only where the destination address is its own
+        if context.mode == Mode::Transport && !turn.snapshot.fib.is_own(&context.record.destination)
+        {
+            return Err(DropReason::NotOwn);
         }
         let state = context.state(turn.state)?;
         let opened: ArrayVec<Opened, BURST> = open(run, context, &state, turn);

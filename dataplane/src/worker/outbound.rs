@@ -1,6 +1,6 @@
 //! From inside to outside: SPD, SAD, PMTU, seal (RFC 4301 §5.1).
 
-use adit_abi::{Direction, DropReason, SaRef, Side, WorkerCounter};
+use adit_abi::{Direction, DropReason, Mode, SaRef, Side, WorkerCounter};
 use arrayvec::ArrayVec;
 
 use super::Stages;
@@ -11,6 +11,7 @@ use crate::forward::Forward;
 use crate::forward::fib::{Hop, Wire};
 use crate::fragment::Fragments;
 use crate::icmp::Problem;
+use crate::mode;
 use crate::packet::{Packet, Packets};
 use crate::pmtu;
 use crate::sad::SaContext;
@@ -124,13 +125,19 @@ impl Stages {
                 turn.ledger.drop(packet.frame, reason);
                 continue;
             }
+            if let Err(reason) = mode::check(context, &packet) {
+                turn.ledger.drop(packet.frame, reason);
+                continue;
+            }
             let through_sa = packet.side == Side::Outside;
+            let mtu = pmtu::inner_mtu_for(context, wire.mtu, mtu, &packet);
             if packet.side != Side::Host && packet.hop_limit() <= 1 {
                 let problem = Problem::TimeExceeded;
                 turn.report(packet, DropReason::HopLimit, problem, through_sa);
                 continue;
             }
-            if packet.len() > mtu && !packet.may_be_fragmented() {
+            let whole = context.mode != Mode::Tunnel || !packet.may_be_fragmented();
+            if packet.len() > mtu && whole {
                 //= RFC 4301 §8.2.1: what does not fit and must not be cut is refused with the MTU
                 turn.report(packet, DropReason::TooBig, Problem::TooBig(mtu), through_sa);
                 continue;
