@@ -6,6 +6,7 @@
 //! | `linux_kernel` | a Linux kernel's XFRM and adit exchange packets |
 //! | `scapy_agrees` | scapy opens what we seal, and we open what scapy seals |
 //! | `tshark_agrees` | tshark decrypts what we seal, and finds every ICV right |
+//! | `tshark_dissects_ike` | tshark reads in our IKE messages what we wrote |
 //! | `swanctl` | strongSwan's `swanctl` reads our control socket |
 //! | `command` | so does the `adit` command |
 
@@ -30,6 +31,7 @@ mod peers_agree;
 mod scapy_agrees;
 mod swanctl;
 mod tshark_agrees;
+mod tshark_dissects_ike;
 
 /// Why labs cannot run here, if they cannot.
 fn runnable() -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! tshark as a reader of captures: it decrypts ESP and checks ICVs with keys that it is given.
+//! tshark as a reader of captures: it decrypts ESP and checks ICVs with keys that it is given, and dissects the rest.
 //!
 //! Its table of ESP algorithms lacks ChaCha20-Poly1305, and it knows nothing of ESN.
 
@@ -39,14 +39,9 @@ pub fn knows(sa: &EspSa) -> bool {
 /// If tshark is not installed.
 pub fn decrypt(capture: &Path, sas: &[EspSa]) -> Result<Vec<Verdict>, Unavailable> {
     require_tools(&["tshark"])?;
-    // A profile of its own keeps the user's preferences and keys out.
-    let profile = capture.with_extension("wireshark");
-    fs::create_dir_all(&profile).unwrap_or_else(|e| panic!("{}: {e}", profile.display()));
-    let mut tshark = Command::new("tshark");
+    let mut tshark = tshark(capture);
     tshark
-        .env("WIRESHARK_CONFIG_DIR", &profile)
-        .args(["-n", "-T", "json", "-r"])
-        .arg(capture)
+        .args(["-T", "json"])
         .args(["-o", "esp.enable_encryption_decode:TRUE"])
         .args(["-o", "esp.enable_authentication_check:TRUE"]);
     for field in FIELDS {
@@ -138,6 +133,34 @@ fn unhex(digits: &str) -> Vec<u8> {
     let digits = digits.replace(':', "");
     let octet = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("octets from tshark");
     (0..digits.len()).step_by(2).map(octet).collect()
+}
+
+/// Reads a capture; for each packet tshark's text of one protocol in full, everything else in a line.
+///
+/// # Errors
+/// If tshark is not installed.
+pub fn dissect(capture: &Path, protocol: &str) -> Result<Vec<String>, Unavailable> {
+    require_tools(&["tshark"])?;
+    let mut tshark = tshark(capture);
+    let output = tshark.args(["-O", protocol]).output();
+    let output = output.expect("starting tshark");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tshark: {complaint}");
+    let text = String::from_utf8(output.stdout).expect("text from tshark");
+    let packets = text.split("\n\n").filter(|packet| !packet.is_empty());
+    Ok(packets.map(str::to_owned).collect())
+}
+
+/// tshark, told to read this capture with a profile of its own, which keeps the user's preferences and keys out.
+fn tshark(capture: &Path) -> Command {
+    let profile = capture.with_extension("wireshark");
+    fs::create_dir_all(&profile).unwrap_or_else(|e| panic!("{}: {e}", profile.display()));
+    let mut tshark = Command::new("tshark");
+    tshark
+        .env("WIRESHARK_CONFIG_DIR", &profile)
+        .args(["-n", "-r"])
+        .arg(capture);
+    tshark
 }
 
 /// Writes whole IP packets as a capture that tshark reads.
