@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use adit_abi::Suite;
 use adit_vici::{Client, Message};
 use serde::Serialize;
 
@@ -48,8 +49,8 @@ pub struct SaAdd {
     #[arg(long)]
     pub dst: IpAddr,
     /// What encrypts and authenticates
-    #[arg(long, value_parser = SUITES)]
-    pub suite: String,
+    #[arg(long, value_parser = Suite::parse_esp)]
+    pub suite: Suite,
     /// Keys in hexadecimal, `-` for standard input: first line encryption key and salt, second line integrity key
     #[arg(long, value_name = "FILE")]
     pub key_file: PathBuf,
@@ -100,22 +101,7 @@ pub struct SaAdd {
     pub soft_seconds: Option<u64>,
 }
 
-const SUITES: [&str; 7] = [
-    "aes128gcm16",
-    "aes192gcm16",
-    "aes256gcm16",
-    "chacha20poly1305",
-    "aes128-sha256",
-    "aes192-sha256",
-    "aes256-sha256",
-];
-
 impl SaAdd {
-    /// Whether a repeated nonce would give the traffic away: the suites that need no integrity key.
-    fn is_counter_mode(&self) -> bool {
-        !self.suite.contains('-')
-    }
-
     /// The arguments of `sa-add`.
     pub fn message(&self, keys: &Keys) -> Message {
         let yes = |set: bool| if set { "yes" } else { "no" };
@@ -129,7 +115,7 @@ impl SaAdd {
             .add("src", self.src.to_string())
             .add("dst", self.dst.to_string())
             .add("mode", "tunnel")
-            .add("suite", &self.suite)
+            .add("suite", self.suite.to_string())
             .add("enc_key", keys.encryption.as_slice())
             .add("esn", yes(self.esn))
             .add("replay_window", self.window.to_string())
@@ -174,7 +160,7 @@ pub fn run(gateway: &Gateway, command: &SaCommand, out: &mut impl Write) -> Resu
     match command {
         SaCommand::List => list(gateway.connect()?, gateway.json, out),
         SaCommand::Add(add) => {
-            let fresh = add.is_counter_mode() && !add.unsafe_static_counter_mode_keys;
+            let fresh = add.suite.is_counter_mode() && !add.unsafe_static_counter_mode_keys;
             let keys = key::read(&add.key_file, fresh)?;
             let answer = gateway.connect()?.request("sa-add", &add.message(&keys))?;
             done(

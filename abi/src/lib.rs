@@ -56,6 +56,6 @@ pub use selector::{Flow, FromPacket, OPAQUE_PROTOCOL, PortRange, Selector, has_t
 pub use selector_set::{SelectorEnd, SelectorSet};
 #[cfg(not(loom))]
 pub use state_region::StateRegion;
-pub use suite::Suite;
+pub use suite::{AesKey, Encryption, IcvLen, Integrity, Suite, SuiteError};
 #[cfg(not(loom))]
 pub use tun::open_tun;

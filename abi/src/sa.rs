@@ -240,8 +240,8 @@ pub struct SaRecord {
     pub direction: u8,
     /// A [`Mode`].
     pub mode: u8,
-    /// A [`Suite`].
-    pub suite: u8,
+    /// The code of an [`Encryption`](crate::Encryption), 0 for AH.
+    pub encryption: u8,
     /// Outer destination address; with SPI and protocol the key.
     pub destination: Address,
     /// Outer source address.
@@ -259,16 +259,18 @@ pub struct SaRecord {
     /// Path MTU of the outer path in bytes, 0 for the port's.
     pub path_mtu: u16,
 
-    /// Encryption key, with the salt of counter-mode suites at its end (RFC 4106 §8.1, RFC 7634 §2).
-    pub enc_key: [u8; 36],
+    /// Encryption key, with the salt or nonce of counter-mode suites at its end (RFC 4106 §8.1, RFC 7634 §2).
+    pub enc_key: [u8; Self::ENC_KEY],
     /// DSCP for the outer header under [`SaFlags::DSCP_SET`].
     pub dscp: u8,
     /// TTL or hop limit of the outer header, 0 for 64.
     pub hop_limit: u8,
+    /// The code of an [`Integrity`](crate::Integrity), 0 where the encryption transform authenticates.
+    pub integrity: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
     /// Integrity key.
-    pub auth_key: [u8; 64],
+    pub auth_key: [u8; Self::AUTH_KEY],
 
     /// Soft limits: reaching one raises an event.
     pub soft: Limits,
@@ -304,6 +306,11 @@ const _: () = assert!(
 );
 
 impl SaRecord {
+    /// Octets that an encryption key can have: AES-256 and 4 octets of salt.
+    pub const ENC_KEY: usize = 36;
+    /// Octets that an integrity key can have: HMAC-SHA-512's.
+    pub const AUTH_KEY: usize = 64;
+
     /// The SAD key.
     pub const fn key(&self) -> SaKey {
         SaKey {
@@ -326,9 +333,15 @@ impl SaRecord {
         sum as u16
     }
 
-    /// The suite, or `None` for an unknown byte.
+    /// The suite, or `None` for bytes that name none, or one of the other protocol.
     pub fn suite(&self) -> Option<Suite> {
-        Suite::from_u8(self.suite)
+        let suite = Suite::from_codes(self.encryption, self.integrity)?;
+        (suite.is_ah() == (self.protocol == Protocol::Ah as u8)).then_some(suite)
+    }
+
+    /// Writes the suite's two bytes; the protocol is the caller's to set.
+    pub const fn set_suite(&mut self, suite: Suite) {
+        (self.encryption, self.integrity) = suite.codes();
     }
 
     /// The direction, or `None` for an unknown byte.

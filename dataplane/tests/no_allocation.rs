@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use adit_abi::Suite;
+use adit_abi::{Integrity, Suite};
 use adit_dataplane::crypto::{Job, Keys, Provider};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -36,7 +36,7 @@ static COUNTING: Counting = Counting;
 
 #[test]
 fn sealing_and_opening_a_burst_allocate_nothing() {
-    for suite in Suite::ALL {
+    for suite in Suite::each_esp_transform() {
         for provider in [Provider::Reference, Provider::Fast] {
             let (enc, auth) = (vec![1; suite.enc_key_len()], vec![2; suite.auth_key_len()]);
             let keys = Keys {
@@ -58,6 +58,20 @@ fn sealing_and_opening_a_burst_allocate_nothing() {
             assert_eq!(ALLOCATIONS.get(), before, "{provider:?} {suite}");
 
             assert_eq!(jobs.iter().filter(|job| job.ok).count(), 63);
+        }
+    }
+    for integrity in Integrity::all() {
+        for provider in [Provider::Reference, Provider::Fast] {
+            let key = vec![2; integrity.key_len()];
+            let authenticator = provider
+                .authenticator(integrity, &key, true)
+                .expect("a key");
+            let mut icv = vec![0; integrity.icv_len()];
+            let parts: [&[u8]; 3] = [&[1; 20], &[2; 12], &[3; 1_400]];
+            let before = ALLOCATIONS.get();
+            assert!(authenticator.sign(&parts, 1 << 40, &mut icv));
+            assert!(authenticator.verify(&parts, 1 << 40, &icv));
+            assert_eq!(ALLOCATIONS.get(), before, "{provider:?} {integrity}");
         }
     }
     let before = ALLOCATIONS.get();

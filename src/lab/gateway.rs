@@ -350,7 +350,7 @@ impl Gateway {
             .with("spi", format!("{:#010x}", sa.spi))
             .with("src", sa.source(shape.outer).to_string())
             .with("dst", sa.destination(shape.outer).to_string())
-            .with("suite", shape.suite.name())
+            .with("suite", shape.suite.to_string())
             .with("enc_key", sa.enc_key.as_slice())
             .with("esn", yes_no(shape.esn))
             .with("encap", yes_no(shape.encap))

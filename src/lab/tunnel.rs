@@ -9,7 +9,7 @@ use adit_abi::Suite;
 use super::dhcp;
 use super::gateway::{self, Gateway};
 use super::report::{OwnRow, Report};
-use super::sas::{self, SaShape, TunnelPlan};
+use super::sas::{SaShape, TunnelPlan};
 use super::traffic::{self, PingPlan};
 use super::wait::{self, Look};
 use super::{Family, LabError, Shape, Side, Topology, process};
@@ -21,7 +21,7 @@ const BANNER: &[u8] = b"SSH-2.0-adit-lab\r\n";
 #[derive(Debug, Clone, clap::Args)]
 pub struct TunnelOptions {
     /// ESP suite of the SAs
-    #[arg(long, default_value = "aes128gcm16", value_parser = sas::parse_suite)]
+    #[arg(long, default_value = "aes128gcm16", value_parser = Suite::parse_esp)]
     pub suite: Suite,
     /// Address family of the outer header
     #[arg(long, value_enum, default_value = "v4")]

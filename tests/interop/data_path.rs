@@ -85,7 +85,7 @@ fn record(sa: &EspSa, direction: Direction, selector: Selector) -> SaRecord {
     record.protocol = Protocol::Esp as u8;
     record.direction = direction as u8;
     record.mode = Mode::Tunnel as u8;
-    record.suite = sa.suite as u8;
+    record.set_suite(sa.suite);
     record.source = sa.src.into();
     record.destination = sa.dst.into();
     record.window = 1024;

@@ -2,7 +2,7 @@
 
 use crate::data_path::DataPath;
 use crate::peers::sa::EspSa;
-use crate::peers::scapy::Oracle;
+use crate::peers::scapy::{self, Oracle};
 use crate::ping::{self, Echo};
 use crate::tunnel::Tunnel;
 use adit_abi::Suite;
@@ -28,7 +28,7 @@ fn both_providers_and_scapy_open_each_others_packets() {
     let mut oracle = or_skip!(Oracle::start());
     let (src, dst): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
     for provider in [Provider::Reference, Provider::Fast] {
-        for suite in Suite::ALL {
+        for suite in Suite::every_esp().filter(|suite| scapy::knows(*suite)) {
             for esn in [false, true] {
                 let sa = EspSa {
                     esn,
@@ -53,7 +53,8 @@ fn the_data_path_and_scapy_open_each_others_packets() {
     let mut oracle = or_skip!(Oracle::start());
     for tunnels in [Tunnel::all(), Tunnel::all_in_udp()] {
         let mut data_path = DataPath::new(&tunnels);
-        for tunnel in &tunnels {
+        let known = tunnels.iter().filter(|t| scapy::knows(t.to_peer.suite));
+        for tunnel in known {
             for (sequence, size) in (tunnel.before + 1..).zip([0, 1, 2, 3, 15, 56, 1352]) {
                 exchange(&mut oracle, &mut data_path, tunnel, sequence, size)
                     .unwrap_or_else(|e| panic!("{}, {size} octets: {e}", tunnel.describe()));

@@ -191,7 +191,7 @@ fn a_running_gateways_sas_and_policies_appear() {
     let mut gateway = Gateway::new(&topology, Side::A).expect("a gateway");
     gateway.start().expect("a gateway that is ready");
     let shape = SaShape {
-        suite: Suite::Aes192CbcHmacSha256,
+        suite: Suite::AES192_SHA256,
         esn: true,
         encap: true,
         ..SaShape::default()

@@ -32,7 +32,7 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Every suite, each mix of families, without ESN and with ESN about to go beyond 32 bits.
+    /// Every transform, each mix of families, without ESN and with ESN about to go beyond 32 bits.
     pub fn all() -> Vec<Self> {
         Self::all_in(None)
     }
@@ -45,7 +45,7 @@ impl Tunnel {
     fn all_in(udp: Option<(u16, u16)>) -> Vec<Self> {
         let back = udp.map(|(here, there)| (there, here));
         let mut tunnels = Vec::new();
-        for suite in Suite::ALL {
+        for suite in Suite::each_esp_transform() {
             for (here, there) in OUTER {
                 for inner_v6 in [false, true] {
                     for esn in [false, true] {

@@ -297,7 +297,7 @@ const CASES: &[(DropReason, Case)] = &[
         g.from_outside(&udp(from, to, (4500, 4500), &[0xff, 0xff]));
     }),
     (DropReason::BadSa, |g| {
-        g.change_sa(g.outbound(), |r| r.suite = 200);
+        g.change_sa(g.outbound(), |r| r.encryption = 200);
         g.from_inside(&ping(here(), there(), 1));
     }),
     (DropReason::BadSa, |g| {

@@ -263,7 +263,7 @@ fn what_policy_protects_never_leaves_in_clear() {
             g.state.sa(sa.slot).unwrap().prepare(sa.generation + 9, 0);
         }),
         ("unknown suite", |g| {
-            g.change_sa(g.outbound(), |r| r.suite = 99);
+            g.change_sa(g.outbound(), |r| r.encryption = 99);
         }),
         ("inbound SA", |g| g.policy.link(0, Some(g.inbound()))),
         ("no outer route", |g| {

@@ -17,7 +17,7 @@ pub fn carry(from: &mut MemoryGateway, to: &mut MemoryGateway) -> Vec<Vec<u8>> {
 
 fn every_plan() -> impl Iterator<Item = TunnelPlan> {
     let flags = [false, true];
-    Suite::ALL.into_iter().flat_map(move |suite| {
+    Suite::each_esp_transform().flat_map(move |suite| {
         [Provider::Reference, Provider::Fast]
             .into_iter()
             .flat_map(move |provider| {
@@ -73,8 +73,9 @@ fn every_suite_family_mix_and_encapsulation_carries_packets_both_ways() {
                 );
                 for (sealed, packet) in sealed.iter().zip(packets).take(4) {
                     let clear = &packet[packet.len() - 16..];
-                    assert!(
-                        !sealed.windows(clear.len()).any(|w| w == clear),
+                    assert_eq!(
+                        sealed.windows(clear.len()).any(|w| w == clear),
+                        !plan.suite.encryption().unwrap().is_confidential(),
                         "clear text outside"
                     );
                 }

@@ -1,6 +1,6 @@
 //! `list-sas` and `list-policies`: strongSwan's listings, streamed.
 
-use adit_abi::{Direction as SaDirection, Suite};
+use adit_abi::Direction as SaDirection;
 use adit_vici::Message;
 
 use crate::clock;
@@ -153,7 +153,7 @@ fn child_sa(
         state: state.to_owned(),
         mode: "TUNNEL".to_owned(),
         encap: sa.record.flags.contains(adit_abi::SaFlags::UDP_ENCAP),
-        suite: sa.record.suite().unwrap_or(Suite::Aes128Gcm16),
+        suite: sa.record.suite(),
         esn: sa.record.esn(),
         inbound: inbound.map(|sa| direction(sa, now, true)),
         outbound: outbound.map(|sa| direction(sa, now, false)),

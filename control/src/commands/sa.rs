@@ -66,8 +66,7 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
     let directions = [("in", Direction::Inbound), ("out", Direction::Outbound)];
     let direction = a.word("direction", &directions)?;
     let suite = a.needed("suite")?;
-    let mut proposal =
-        EspProposal::parse(suite).map_err(|e| format!("suite is {suite:?}, expected {e}"))?;
+    let mut proposal = EspProposal::parse(suite).map_err(|e| format!("suite is {suite:?}: {e}"))?;
     proposal.esn |= a.flag("esn")?;
     let key = |name| -> Result<Secret, String> {
         Ok(Secret::new(a.bytes(name)?.unwrap_or_default().to_vec()))

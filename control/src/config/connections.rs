@@ -325,9 +325,11 @@ fn proposal(s: &mut Section<'_, '_>, raw: &RawChild) -> Option<EspProposal> {
     };
     match EspProposal::parse(one.get_ref()) {
         Ok(p) => Some(p),
-        Err(expected) => {
+        Err(reason) => {
             let found = format!("{:?} found", one.get_ref());
-            s.wrong("esp_proposals", one, found, expected, "");
+            let expected =
+                "a suite, such as aes256-sha256 or aes128gcm16, with -esn behind it or not";
+            s.wrong("esp_proposals", one, found, expected, reason.to_string());
             None
         }
     }

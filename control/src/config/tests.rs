@@ -96,7 +96,7 @@ fn a_manually_keyed_child_is_a_policy_and_two_sas() {
     assert_eq!(inbound.source, outbound.destination);
     assert_eq!(inbound.enc_key.bytes(), [0x10; 32]);
     assert_eq!(outbound.auth_key.bytes(), [0x21; 32]);
-    assert_eq!(outbound.proposal.suite, Suite::Aes256CbcHmacSha256);
+    assert_eq!(outbound.proposal.suite, Suite::AES256_SHA256);
     assert!(outbound.proposal.esn && outbound.encap.is_none());
     assert_eq!((outbound.soft.seconds, outbound.hard.seconds), (3000, 3600));
     for sa in &config.sas {

@@ -272,7 +272,7 @@ impl SaSpec {
         r.protocol = Protocol::Esp as u8;
         r.direction = self.direction as u8;
         r.mode = self.mode as u8;
-        r.suite = self.proposal.suite as u8;
+        r.set_suite(self.proposal.suite);
         r.destination = self.destination;
         r.source = self.source;
         let mut flags = SaFlags::default();

@@ -55,7 +55,7 @@ fn outbound(spi: u32, policy: &str, remote: &str) -> SaSpec {
         destination: address("192.0.2.2"),
         mode: Mode::Tunnel,
         proposal: EspProposal {
-            suite: Suite::Aes128Gcm16,
+            suite: Suite::AES128_GCM16,
             esn: false,
         },
         enc_key: Secret::new(vec![7; 20]),

@@ -3,7 +3,7 @@
 //!
 //! Times are differences to now, in seconds. Keys of our own stand beside strongSwan's.
 
-use adit_abi::{Action, Suite};
+use adit_abi::{Action, AesKey, Encryption, IcvLen, Integrity, Suite};
 use adit_vici::Message;
 
 /// An IKE SA with its child SAs, or SAs with manual keys that stand in an IKE SA's place.
@@ -89,8 +89,8 @@ pub struct ChildSa {
     pub mode: String,
     /// UDP encapsulation (RFC 3948).
     pub encap: bool,
-    /// What encrypts and authenticates.
-    pub suite: Suite,
+    /// What encrypts and authenticates, if this version knows it.
+    pub suite: Option<Suite>,
     /// Extended sequence numbers.
     pub esn: bool,
     /// The SA that opens.
@@ -172,13 +172,14 @@ fn child_sa(child: &ChildSa) -> Message {
     message
         .add("spi-in", spi(&child.inbound))
         .add("spi-out", spi(&child.outbound));
-    let (encryption, key_bits, integrity) = algorithms(child.suite);
-    message.add("encr-alg", encryption);
-    if let Some(bits) = key_bits {
-        message.add("encr-keysize", bits);
+    if let Some(encryption) = child.suite.and_then(Suite::encryption) {
+        message.add("encr-alg", encryption_name(encryption));
+        if let (_, Some(bits)) = encryption.ikev2() {
+            message.add("encr-keysize", bits.to_string());
+        }
     }
-    if let Some(integrity) = integrity {
-        message.add("integ-alg", integrity);
+    if let Some(integrity) = child.suite.and_then(Suite::integrity) {
+        message.add("integ-alg", integrity_name(integrity));
     }
     if child.esn {
         message.add("esn", "1");
@@ -204,25 +205,46 @@ fn child_sa(child: &ChildSa) -> Message {
     }
     message
         .add("install-time", child.install_time.to_string())
-        .add("suite", child.suite.name())
+        .add(
+            "suite",
+            child.suite.map_or("unknown".into(), |s| s.to_string()),
+        )
         .add_list("local-ts", &child.local_ts)
         .add_list("remote-ts", &child.remote_ts);
     message
 }
 
-/// strongSwan's names: encryption, its key size in bits without salt where it varies, integrity.
-fn algorithms(suite: Suite) -> (&'static str, Option<&'static str>, Option<&'static str>) {
-    const GCM: &str = "AES_GCM_16";
-    const CBC: &str = "AES_CBC";
-    const SHA256: Option<&str> = Some("HMAC_SHA2_256_128");
-    match suite {
-        Suite::Aes128Gcm16 => (GCM, Some("128"), None),
-        Suite::Aes192Gcm16 => (GCM, Some("192"), None),
-        Suite::Aes256Gcm16 => (GCM, Some("256"), None),
-        Suite::Chacha20Poly1305 => ("CHACHA20_POLY1305", None, None),
-        Suite::Aes128CbcHmacSha256 => (CBC, Some("128"), SHA256),
-        Suite::Aes192CbcHmacSha256 => (CBC, Some("192"), SHA256),
-        Suite::Aes256CbcHmacSha256 => (CBC, Some("256"), SHA256),
+/// strongSwan's name of an encryption transform; its key's size stands apart.
+fn encryption_name(encryption: Encryption) -> &'static str {
+    match encryption {
+        Encryption::Null => "NULL",
+        Encryption::TripleDesCbc => "3DES_CBC",
+        Encryption::AesCbc(_) => "AES_CBC",
+        Encryption::AesCtr(_) => "AES_CTR",
+        Encryption::AesGcm(_, IcvLen::Octets8) => "AES_GCM_8",
+        Encryption::AesGcm(_, IcvLen::Octets12) => "AES_GCM_12",
+        Encryption::AesGcm(_, IcvLen::Octets16) => "AES_GCM_16",
+        Encryption::AesCcm(_, IcvLen::Octets8) => "AES_CCM_8",
+        Encryption::AesCcm(_, IcvLen::Octets12) => "AES_CCM_12",
+        Encryption::AesCcm(_, IcvLen::Octets16) => "AES_CCM_16",
+        Encryption::NullAesGmac(_) => "NULL_AES_GMAC",
+        Encryption::Chacha20Poly1305 => "CHACHA20_POLY1305",
+    }
+}
+
+/// strongSwan's name of an integrity transform.
+fn integrity_name(integrity: Integrity) -> &'static str {
+    match integrity {
+        Integrity::HmacMd5 => "HMAC_MD5_96",
+        Integrity::HmacSha1 => "HMAC_SHA1_96",
+        Integrity::AesXcbc => "AES_XCBC_96",
+        Integrity::AesCmac => "AES_CMAC_96",
+        Integrity::HmacSha256 => "HMAC_SHA2_256_128",
+        Integrity::HmacSha384 => "HMAC_SHA2_384_192",
+        Integrity::HmacSha512 => "HMAC_SHA2_512_256",
+        Integrity::AesGmac(AesKey::Bits128) => "AES_128_GMAC",
+        Integrity::AesGmac(AesKey::Bits192) => "AES_192_GMAC",
+        Integrity::AesGmac(AesKey::Bits256) => "AES_256_GMAC",
     }
 }
 
@@ -311,7 +333,7 @@ mod tests {
             state: "INSTALLED".into(),
             mode: "TUNNEL".into(),
             encap: false,
-            suite: Suite::Chacha20Poly1305,
+            suite: Some(Suite::CHACHA20_POLY1305),
             esn: false,
             inbound: None,
             outbound: Some(Direction {

@@ -1,26 +1,23 @@
 //! Where the fields of an ESP packet lie.
 
-/// Octets of ICV: the same in every suite.
-pub(super) const ICV_LEN: usize = 16;
-
-/// A packet cut at its field boundaries, with an IV of `IV` octets.
-pub(super) struct Fields<'a, const IV: usize> {
+/// A packet cut at its field boundaries.
+pub(super) struct Fields<'a> {
     pub spi: &'a [u8; 4],
     pub sequence_low: &'a mut [u8; 4],
-    pub iv: &'a mut [u8; IV],
+    pub iv: &'a mut [u8],
     /// Payload, padding, pad length and next header: the part that is encrypted.
     pub body: &'a mut [u8],
-    pub icv: &'a mut [u8; ICV_LEN],
+    pub icv: &'a mut [u8],
 }
 
-impl<'a, const IV: usize> Fields<'a, IV> {
+impl<'a> Fields<'a> {
     /// Cuts `packet`; `None` if it cannot hold the fields of fixed length.
     #[inline]
-    pub fn cut(packet: &'a mut [u8]) -> Option<Self> {
+    pub fn cut(packet: &'a mut [u8], iv_len: usize, icv_len: usize) -> Option<Self> {
         let (spi, rest) = packet.split_first_chunk_mut()?;
         let (sequence_low, rest) = rest.split_first_chunk_mut()?;
-        let (iv, rest) = rest.split_first_chunk_mut()?;
-        let (body, icv) = rest.split_last_chunk_mut()?;
+        let (iv, rest) = rest.split_at_mut_checked(iv_len)?;
+        let (body, icv) = rest.split_at_mut_checked(rest.len().checked_sub(icv_len)?)?;
         Some(Self {
             spi,
             sequence_low,
@@ -63,6 +60,8 @@ impl Aad {
     #[inline]
     pub fn new(spi: [u8; 4], sequence: u64, esn: bool) -> Self {
         //= RFC 4106 §5: SPI, then the 64-bit sequence number with ESN or the 32-bit one without
+        //= RFC 4309 §5: the same for AES-CCM
+        //= RFC 4543 §3.3: the same for AES-GMAC
         //= RFC 7634 §2.1: the same for ChaCha20-Poly1305
         let mut octets = [0; 12];
         octets[..4].copy_from_slice(&spi);

@@ -4,34 +4,45 @@
 //! [`Job`]s. A job's packet is the ESP packet from SPI to ICV:
 //!
 //! ```text
-//! [SPI 4][sequence number, low half 4][IV 8 or 16][payload, padding, pad length, next header][ICV 16]
+//! [SPI 4][sequence number, low half 4][IV 0, 8 or 16][payload, padding, pad length, next header][ICV 8 to 32]
 //! ```
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `layout` | where the fields of that packet lie, and the additional authenticated data |
-//! | `aead` | ESP with AES-GCM and ChaCha20-Poly1305, whoever computes them |
-//! | `cbc_hmac`, `iv` | ESP with AES-CBC and HMAC-SHA-256-128, and its unpredictable IVs |
+//! | `aead` | ESP with AES-GCM, AES-CCM, AES-GMAC and ChaCha20-Poly1305, whoever computes them |
+//! | `separate` | ESP with a cipher and a MAC, whoever computes them |
+//! | `cbc`, `cbc_iv`, `ctr` | CBC mode and its unpredictable IVs; counter mode |
+//! | `mac`, `xcbc` | MACs, one of which no library has |
+//! | `gcm` | AES-GCM with short ICVs, and AES-GMAC |
+//! | `authenticator` | integrity alone, for AH |
 //! | `reference` | RustCrypto's primitives: every suite |
 //! | `fast` | the quickest primitive for each suite, and what was measured |
 //!
 //! # Nonces
 //!
-//! In counter modes (AES-GCM, ChaCha20-Poly1305) two packets with one IV under one key give the key
+//! In counter modes (all but NULL and CBC) two packets with one IV under one key give the key
 //! stream away and let anyone forge. The IV here is the 64-bit sequence number, so it is unique as
 //! long as nobody else seals under the key: **two senders never share a key**, and a sequence number
 //! is never sealed twice. Both directions of a tunnel are two SAs with two keys.
 
 mod aead;
-mod cbc_hmac;
+mod authenticator;
+mod cbc;
+mod cbc_iv;
+mod ctr;
 mod fast;
-mod iv;
+mod gcm;
 mod layout;
+mod mac;
 mod reference;
+mod separate;
 #[cfg(test)]
 mod tests;
+mod xcbc;
 
-use adit_abi::Suite;
+use adit_abi::{Integrity, Suite};
+pub use authenticator::Authenticator;
 use core::fmt;
 
 /// Who computes.
@@ -82,7 +93,10 @@ pub enum KeyError {
         /// Octets given.
         got: usize,
     },
-    /// The system gave no random octets for the secret behind the IVs of AES-CBC.
+    /// A suite of AH, which takes an [`Authenticator`].
+    #[error("{0} is a suite of AH and makes no ESP transform")]
+    Ah(Suite),
+    /// The system gave no random octets for the secret behind the IVs of CBC mode.
     #[error("no random octets from the system")]
     Random,
 }
@@ -137,7 +151,7 @@ pub trait Transform: Send + Sync {
     ///
     /// The caller has written the SPI, the payload and its trailer (padding, pad length, next
     /// header), aligned to [`Suite::block`], and left room for the rest. A job fails if the packet is
-    /// too short for its fixed fields, if AES-CBC's part is not whole blocks, or if the sequence
+    /// too short for its fixed fields, if what CBC mode encrypts is not whole blocks, or if the sequence
     /// number does not fit 32 bits on an SA without ESN.
     fn seal(&self, jobs: &mut [Job<'_>]);
 
@@ -172,6 +186,29 @@ impl Provider {
         match self {
             Self::Reference => reference::transform(suite, keys, esn),
             Self::Fast => fast::transform(suite, keys, esn),
+        }
+    }
+
+    /// Makes AH's `integrity` under `key` ready, with extended sequence numbers if `esn`.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the key does not have exactly the transform's length.
+    pub fn authenticator(
+        self,
+        integrity: Integrity,
+        key: &[u8],
+        esn: bool,
+    ) -> Result<Box<dyn Authenticator>, KeyError> {
+        if key.len() != integrity.key_len() {
+            return Err(KeyError::Integrity {
+                suite: Suite::ah(integrity),
+                expected: integrity.key_len(),
+                got: key.len(),
+            });
+        }
+        match self {
+            Self::Reference => reference::authenticator(integrity, key, esn),
+            Self::Fast => fast::authenticator(integrity, key, esn),
         }
     }
 }

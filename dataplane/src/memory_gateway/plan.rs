@@ -32,7 +32,7 @@ pub struct TunnelPlan {
 impl Default for TunnelPlan {
     fn default() -> Self {
         Self {
-            suite: Suite::Aes128Gcm16,
+            suite: Suite::AES128_GCM16,
             esn: false,
             encap: false,
             outer_v6: false,
@@ -112,7 +112,7 @@ pub fn tunnel_sa(plan: &TunnelPlan, spi: Spi, from: Site, to: Site) -> SaRecord 
     record.spi = spi;
     record.protocol = Protocol::Esp as u8;
     record.mode = Mode::Tunnel as u8;
-    record.suite = plan.suite as u8;
+    record.set_suite(plan.suite);
     record.source = from.outer(plan.outer_v6);
     record.destination = to.outer(plan.outer_v6);
     record.window = plan.window;

@@ -1,7 +1,7 @@
 //! One SA as the peers are told of it.
 
 use adit::lab::sas::{LabSa, TunnelPlan};
-use adit_abi::Suite;
+use adit_abi::{Encryption, Integrity, Suite};
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -63,15 +63,33 @@ impl EspSa {
     /// As a line for `ip -batch`; `sequence` is the last number that was used.
     pub fn iproute(&self, sequence: u64) -> String {
         let (enc, auth) = (hex(&self.enc), hex(&self.auth));
-        let transforms = match self.suite {
-            Suite::Aes128Gcm16 | Suite::Aes192Gcm16 | Suite::Aes256Gcm16 => {
-                format!("aead rfc4106(gcm(aes)) 0x{enc} 128")
+        let bits = self.suite.icv_len() * 8;
+        let transforms = match self.suite.encryption().expect("an ESP SA") {
+            Encryption::AesGcm(..) => format!("aead rfc4106(gcm(aes)) 0x{enc} {bits}"),
+            Encryption::AesCcm(..) => format!("aead rfc4309(ccm(aes)) 0x{enc} {bits}"),
+            Encryption::NullAesGmac(_) => format!("aead rfc4543(gcm(aes)) 0x{enc} {bits}"),
+            Encryption::Chacha20Poly1305 => {
+                format!("aead rfc7539esp(chacha20,poly1305) 0x{enc} {bits}")
             }
-            Suite::Chacha20Poly1305 => format!("aead rfc7539esp(chacha20,poly1305) 0x{enc} 128"),
-            Suite::Aes128CbcHmacSha256
-            | Suite::Aes192CbcHmacSha256
-            | Suite::Aes256CbcHmacSha256 => {
-                format!("auth-trunc hmac(sha256) 0x{auth} 128 enc cbc(aes) 0x{enc}")
+            cipher => {
+                let cipher = match cipher {
+                    Encryption::AesCbc(_) => format!("cbc(aes) 0x{enc}"),
+                    Encryption::AesCtr(_) => format!("rfc3686(ctr(aes)) 0x{enc}"),
+                    Encryption::TripleDesCbc => format!("cbc(des3_ede) 0x{enc}"),
+                    _ => "ecb(cipher_null) \"\"".to_owned(),
+                };
+                let integrity = self.suite.integrity();
+                let mac = match integrity.expect("integrity beside the cipher") {
+                    Integrity::HmacMd5 => "hmac(md5)",
+                    Integrity::HmacSha1 => "hmac(sha1)",
+                    Integrity::HmacSha256 => "hmac(sha256)",
+                    Integrity::HmacSha384 => "hmac(sha384)",
+                    Integrity::HmacSha512 => "hmac(sha512)",
+                    Integrity::AesXcbc => "xcbc(aes)",
+                    Integrity::AesCmac => "cmac(aes)",
+                    Integrity::AesGmac(_) => unreachable!("AH only"),
+                };
+                format!("auth-trunc {mac} 0x{auth} {bits} enc {cipher}")
             }
         };
         // Without af-unspec an SA carries inner packets of its own outer family only.

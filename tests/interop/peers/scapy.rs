@@ -2,6 +2,7 @@
 
 use super::sa::{EspSa, hex};
 use super::{Unavailable, kept, lock, require_tools, source};
+use adit_abi::{Encryption, IcvLen, Integrity, Suite};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -30,6 +31,16 @@ pub struct Opened {
     pub ttl: u8,
     /// The outer DSCP and ECN octet.
     pub ds: u8,
+}
+
+/// Whether scapy knows both of the suite's transforms.
+pub fn knows(suite: Suite) -> bool {
+    let cipher = match suite.encryption() {
+        Some(Encryption::AesGcm(_, icv) | Encryption::AesCcm(_, icv)) => icv == IcvLen::Octets16,
+        Some(_) => true,
+        None => false,
+    };
+    cipher && suite.integrity() != Some(Integrity::AesXcbc)
 }
 
 impl Oracle {
@@ -128,7 +139,7 @@ pub fn self_test() -> Result<String, Unavailable> {
 
 fn describe(sa: &EspSa) -> Value {
     json!({
-        "suite": sa.suite.name(),
+        "suite": sa.suite.to_string(),
         "enc": hex(&sa.enc),
         "auth": hex(&sa.auth),
         "spi": sa.spi,

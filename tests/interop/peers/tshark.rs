@@ -1,10 +1,10 @@
 //! tshark as a reader of captures: it decrypts ESP and checks ICVs with keys that it is given, and dissects the rest.
 //!
-//! Its table of ESP algorithms lacks ChaCha20-Poly1305, and it knows nothing of ESN.
+//! Its table of ESP algorithms lacks some, and it knows nothing of ESN.
 
 use super::sa::{EspSa, hex};
 use super::{Unavailable, require_tools};
-use adit_abi::Suite;
+use adit_abi::{Encryption, IcvLen, Integrity, Suite};
 use serde_json::Value;
 use std::fs;
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ pub struct Verdict {
 
 /// Whether tshark can check packets of this SA.
 pub fn knows(sa: &EspSa) -> bool {
-    !sa.esn && sa.suite != Suite::Chacha20Poly1305
+    !sa.esn && names(sa.suite).is_some()
 }
 
 /// Reads a capture with the keys of these SAs; a verdict for each packet.
@@ -76,15 +76,7 @@ const FIELDS: [&str; 9] = [
 /// A line of tshark's table of ESP SAs.
 fn entry(sa: &EspSa) -> String {
     let family = if sa.src.is_ipv4() { "IPv4" } else { "IPv6" };
-    let (cipher, integrity) = match sa.suite {
-        Suite::Aes128Gcm16 | Suite::Aes192Gcm16 | Suite::Aes256Gcm16 => {
-            ("AES-GCM with 16 octet ICV [RFC4106]", "NULL")
-        }
-        Suite::Aes128CbcHmacSha256 | Suite::Aes192CbcHmacSha256 | Suite::Aes256CbcHmacSha256 => {
-            ("AES-CBC [RFC3602]", "HMAC-SHA-256-128 [RFC4868]")
-        }
-        Suite::Chacha20Poly1305 => unreachable!("tshark does not know it"),
-    };
+    let (cipher, integrity) = names(sa.suite).expect("a suite that tshark knows");
     let key = |octets: &[u8]| match octets {
         [] => String::new(),
         octets => format!("0x{}", hex(octets)),
@@ -97,6 +89,32 @@ fn entry(sa: &EspSa) -> String {
         key(&sa.enc),
         key(&sa.auth)
     )
+}
+
+/// tshark's names of the two transforms, if it knows both.
+fn names(suite: Suite) -> Option<(&'static str, &'static str)> {
+    let cipher = match suite.encryption()? {
+        Encryption::Null => "NULL",
+        Encryption::TripleDesCbc => "TripleDES-CBC [RFC2451]",
+        Encryption::AesCbc(_) => "AES-CBC [RFC3602]",
+        Encryption::AesCtr(_) => "AES-CTR [RFC3686]",
+        Encryption::AesGcm(_, IcvLen::Octets8) => "AES-GCM with 8 octet ICV [RFC4106]",
+        Encryption::AesGcm(_, IcvLen::Octets12) => "AES-GCM with 12 octet ICV [RFC4106]",
+        Encryption::AesGcm(_, IcvLen::Octets16) => "AES-GCM with 16 octet ICV [RFC4106]",
+        Encryption::AesCcm(..) | Encryption::NullAesGmac(_) | Encryption::Chacha20Poly1305 => {
+            return None;
+        }
+    };
+    let integrity = match suite.integrity() {
+        None => "NULL",
+        Some(Integrity::HmacMd5) => "HMAC-MD5-96 [RFC2403]",
+        Some(Integrity::HmacSha1) => "HMAC-SHA-1-96 [RFC2404]",
+        Some(Integrity::HmacSha256) => "HMAC-SHA-256-128 [RFC4868]",
+        Some(Integrity::HmacSha384) => "HMAC-SHA-384-192 [RFC4868]",
+        Some(Integrity::HmacSha512) => "HMAC-SHA-512-256 [RFC4868]",
+        Some(Integrity::AesXcbc | Integrity::AesCmac | Integrity::AesGmac(_)) => return None,
+    };
+    Some((cipher, integrity))
 }
 
 fn verdict(layers: &Value) -> Verdict {

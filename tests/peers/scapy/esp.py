@@ -31,16 +31,33 @@ from scapy.utils import checksum
 
 ESP_PROTO, UDP_PROTO = 50, 17
 
-# Suite: scapy's names of the cipher and of the integrity algorithm, octets of each key.
-SUITES = {
-    "aes128gcm16": ("AES-GCM", None, 16 + 4, 0),
-    "aes192gcm16": ("AES-GCM", None, 24 + 4, 0),
-    "aes256gcm16": ("AES-GCM", None, 32 + 4, 0),
-    "chacha20poly1305": ("CHACHA20-POLY1305", None, 32 + 4, 0),
-    "aes128-sha256": ("AES-CBC", "SHA2-256-128", 16, 32),
-    "aes192-sha256": ("AES-CBC", "SHA2-256-128", 24, 32),
-    "aes256-sha256": ("AES-CBC", "SHA2-256-128", 32, 32),
+# scapy's names of the encryption transforms by keyword, and the octets of their keys.
+CIPHERS = {"null": ("NULL", 0), "3des": ("3DES", 24), "chacha20poly1305": ("CHACHA20-POLY1305", 32 + 4)}
+for octets in (16, 24, 32):
+    aes = f"aes{octets * 8}"
+    CIPHERS[aes] = ("AES-CBC", octets)
+    CIPHERS[f"{aes}ctr"] = ("AES-CTR", octets + 4)
+    CIPHERS[f"{aes}gcm16"] = ("AES-GCM", octets + 4)
+    CIPHERS[f"{aes}ccm16"] = ("AES-CCM", octets + 3)
+    CIPHERS[f"{aes}gmac"] = ("AES-NULL-GMAC", octets + 4)
+
+# The same of the integrity transforms; those that authenticate by themselves have none.
+MACS = {
+    None: (None, 0),
+    "md5": ("HMAC-MD5-96", 16),
+    "sha1": ("HMAC-SHA1-96", 20),
+    "aescmac": ("AES-CMAC-96", 16),
+    "sha256": ("SHA2-256-128", 32),
+    "sha384": ("SHA2-384-192", 48),
+    "sha512": ("SHA2-512-256", 64),
 }
+
+
+def transforms(suite):
+    """scapy's name of the cipher, of the integrity algorithm, and the octets of each one's key."""
+    cipher, _, mac = suite.partition("-")
+    (cipher, enc_len), (mac, auth_len) = CIPHERS[cipher], MACS[mac or None]
+    return cipher, mac, enc_len, auth_len
 
 
 class Refused(Exception):
@@ -62,7 +79,7 @@ def ip_class(address_or_packet):
 
 
 def association(sa, seq_low=1):
-    cipher, integrity, enc_len, auth_len = SUITES[sa["suite"]]
+    cipher, integrity, enc_len, auth_len = transforms(sa["suite"])
     enc, auth = bytes.fromhex(sa["enc"]), bytes.fromhex(sa["auth"])
     require(len(enc) == enc_len, f"encryption key of {len(enc)} octets")
     require(len(auth) == auth_len, f"integrity key of {len(auth)} octets")
@@ -168,7 +185,10 @@ def self_test():
         IPv6(src="fd01::1", dst="fd02::1") / ICMPv6EchoRequest() / Raw(b"six"),
     ]
     opened = 0
-    for suite, (_, _, enc_len, auth_len) in SUITES.items():
+    combined = [c for c in CIPHERS if c.endswith(("gcm16", "ccm16", "gmac", "poly1305"))]
+    separate = [f"{c}-{m}" for c in CIPHERS if c not in combined for m in MACS if m]
+    for suite in combined + separate:
+        _, _, enc_len, auth_len = transforms(suite)
         for (src, dst), inner in ((o, i) for o in outers for i in inners):
             for esn, udp in ((e, u) for e in (False, True) for u in (None, [4500, 4500])):
                 sa = {

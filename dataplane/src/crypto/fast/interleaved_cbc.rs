@@ -4,8 +4,9 @@
 //! cipher's latency. Blocks of different packets do not wait for each other: taking them in turn
 //! keeps the unit busy. Decryption has no such chain, and the library does it well.
 
-use crate::crypto::cbc_hmac::{BLOCK, Cbc, Chain, LANES};
+use crate::crypto::cbc::{Cbc, Chain};
 use crate::crypto::reference::AesCbc;
+use crate::crypto::separate::LANES;
 use aes::cipher::{
     Block, BlockCipherDecrypt, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt,
     BlockSizeUser, KeyInit, consts::U16,
@@ -19,15 +20,17 @@ pub(in crate::crypto) struct InterleavedCbc<C>(AesCbc<C>);
 impl<C: KeyInit> InterleavedCbc<C> {
     /// `None` if `key` has the wrong length.
     pub fn new(key: &[u8]) -> Option<Self> {
-        AesCbc::new(key).map(Self)
+        C::new_from_slice(key)
+            .ok()
+            .map(|cipher| Self(AesCbc(cipher)))
     }
 }
 
-impl<C> Cbc for InterleavedCbc<C>
+impl<C> Cbc<16> for InterleavedCbc<C>
 where
     C: BlockCipherEncrypt + BlockCipherDecrypt + BlockSizeUser<BlockSize = U16> + Send + Sync,
 {
-    fn encrypt(&self, chains: &mut [Chain<'_>]) {
+    fn encrypt(&self, chains: &mut [Chain<'_, 16>]) {
         let lanes = chains
             .iter_mut()
             .take(LANES)
@@ -36,10 +39,10 @@ where
                 blocks: chain.blocks.iter_mut(),
             })
             .collect();
-        self.0.cipher.encrypt_with_backend(Interleave { lanes });
+        self.0.0.encrypt_with_backend(Interleave { lanes });
     }
 
-    fn decrypt(&self, chain: Chain<'_>) {
+    fn decrypt(&self, chain: Chain<'_, 16>) {
         self.0.decrypt(chain);
     }
 }
@@ -48,7 +51,7 @@ where
 struct Lane<'a> {
     /// As a number, so that the exclusive or is one instruction.
     previous: u128,
-    blocks: slice::IterMut<'a, [u8; BLOCK]>,
+    blocks: slice::IterMut<'a, [u8; 16]>,
 }
 
 /// The loop over all lanes, which the cipher runs with its CPU features switched on.

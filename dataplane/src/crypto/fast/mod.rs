@@ -20,12 +20,12 @@
 
 mod interleaved_cbc;
 
-use super::aead::{Aead, AeadTransform, Nonce};
-use super::cbc_hmac::{Cbc, CbcHmacTransform};
-use super::layout::ICV_LEN;
-use super::reference::HmacSha256;
+use super::aead::{Aead, Nonce};
+use super::authenticator::Authenticator;
+use super::cbc::{Cbc, CbcCipher};
+use super::reference::{self, aead, separate};
 use super::{KeyError, Keys, Transform};
-use adit_abi::Suite;
+use adit_abi::{AesKey, Encryption, IcvLen, Integrity, Suite};
 use aes::cipher::KeyInit;
 use aes::{Aes128, Aes192, Aes256};
 use aws_lc_rs::aead::{
@@ -40,37 +40,35 @@ pub(super) fn transform(
     keys: Keys<'_>,
     esn: bool,
 ) -> Result<Box<dyn Transform>, KeyError> {
-    match suite {
-        Suite::Aes128Gcm16 => aead(&AES_128_GCM, suite, keys, esn),
-        Suite::Aes192Gcm16 => aead(&AES_192_GCM, suite, keys, esn),
-        Suite::Aes256Gcm16 => aead(&AES_256_GCM, suite, keys, esn),
-        Suite::Chacha20Poly1305 => aead(&CHACHA20_POLY1305, suite, keys, esn),
-        Suite::Aes128CbcHmacSha256 => cbc_hmac::<Aes128>(suite, keys, esn),
-        Suite::Aes192CbcHmacSha256 => cbc_hmac::<Aes192>(suite, keys, esn),
-        Suite::Aes256CbcHmacSha256 => cbc_hmac::<Aes256>(suite, keys, esn),
+    let aws_lc = |algorithm| aead(|key| AwsLcAead::new(algorithm, key), suite, keys, esn);
+    match suite.encryption() {
+        Some(Encryption::AesGcm(AesKey::Bits128, IcvLen::Octets16)) => aws_lc(&AES_128_GCM),
+        Some(Encryption::AesGcm(AesKey::Bits192, IcvLen::Octets16)) => aws_lc(&AES_192_GCM),
+        Some(Encryption::AesGcm(AesKey::Bits256, IcvLen::Octets16)) => aws_lc(&AES_256_GCM),
+        Some(Encryption::Chacha20Poly1305) => aws_lc(&CHACHA20_POLY1305),
+        Some(Encryption::AesCbc(AesKey::Bits128)) => aes_cbc::<Aes128>(suite, keys, esn),
+        Some(Encryption::AesCbc(AesKey::Bits192)) => aes_cbc::<Aes192>(suite, keys, esn),
+        Some(Encryption::AesCbc(AesKey::Bits256)) => aes_cbc::<Aes256>(suite, keys, esn),
+        _ => reference::transform(suite, keys, esn),
     }
 }
 
-fn aead(
-    algorithm: &'static Algorithm,
-    suite: Suite,
-    keys: Keys<'_>,
+/// Makes AH's `integrity` ready. The key's length has been checked.
+pub(super) fn authenticator(
+    integrity: Integrity,
+    key: &[u8],
     esn: bool,
-) -> Result<Box<dyn Transform>, KeyError> {
-    let wrong = KeyError::encryption(suite, keys);
-    let (key, salt) = keys.enc.split_last_chunk().ok_or(wrong)?;
-    let cipher = AwsLcAead::new(algorithm, key).ok_or(wrong)?;
-    Ok(Box::new(AeadTransform::new(cipher, *salt, esn)))
+) -> Result<Box<dyn Authenticator>, KeyError> {
+    reference::authenticator(integrity, key, esn)
 }
 
-fn cbc_hmac<C>(suite: Suite, keys: Keys<'_>, esn: bool) -> Result<Box<dyn Transform>, KeyError>
+fn aes_cbc<C>(suite: Suite, keys: Keys<'_>, esn: bool) -> Result<Box<dyn Transform>, KeyError>
 where
     C: KeyInit + 'static,
-    InterleavedCbc<C>: Cbc,
+    InterleavedCbc<C>: Cbc<16>,
 {
     let cipher = InterleavedCbc::<C>::new(keys.enc).ok_or(KeyError::encryption(suite, keys))?;
-    let mac = HmacSha256::new(keys.auth).ok_or(KeyError::integrity(suite, keys))?;
-    Ok(Box::new(CbcHmacTransform::new(cipher, mac, esn)?))
+    separate(CbcCipher::new(cipher)?, suite, keys, esn)
 }
 
 /// An AEAD of aws-lc.
@@ -84,17 +82,17 @@ impl AwsLcAead {
     }
 }
 
-impl Aead for AwsLcAead {
-    fn encrypt(&self, nonce: &Nonce, aad: &[u8], body: &mut [u8]) -> Option<[u8; ICV_LEN]> {
+impl Aead<16> for AwsLcAead {
+    fn encrypt(&self, nonce: &Nonce, aad: &[u8], body: &mut [u8]) -> Option<[u8; 16]> {
         let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);
-        let mut tag = [0; ICV_LEN];
+        let mut tag = [0; 16];
         self.0
             .seal_in_place_scatter(nonce, Aad::from(aad), body, &[], &mut tag)
             .ok()?;
         Some(tag)
     }
 
-    fn decrypt(&self, nonce: &Nonce, aad: &[u8], body: &mut [u8], tag: &[u8; ICV_LEN]) -> bool {
+    fn decrypt(&self, nonce: &Nonce, aad: &[u8], body: &mut [u8], tag: &[u8; 16]) -> bool {
         let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);
         self.0
             .open_in_place_separate_tag(nonce, Aad::from(aad), tag, body)

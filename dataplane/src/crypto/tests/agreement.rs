@@ -1,6 +1,6 @@
 //! The two providers open what the other one sealed.
 
-use super::{PROVIDERS, body, open, seal, transform, unsealed};
+use super::{PROVIDERS, body, is_cbc, is_confidential, open, seal, transform, unsealed};
 use adit_abi::Suite;
 use proptest::prelude::*;
 
@@ -13,11 +13,11 @@ fn exchange(suite: Suite, len: usize, esn: bool) {
     for (sealer, packet) in ready.iter().zip(&mut packets) {
         assert!(seal(&**sealer, packet, sequence), "{suite} {len}");
         assert!(
-            len < 16 || body(suite, packet) != clear,
+            len < 16 || (body(suite, packet) != clear) == is_confidential(suite),
             "{suite} {len}: nothing was encrypted"
         );
     }
-    if suite.is_counter_mode() {
+    if !is_cbc(suite) {
         assert_eq!(packets[0], packets[1], "{suite} {len}");
     }
     for (opener, packet) in ready.iter().rev().zip(&mut packets) {
@@ -28,8 +28,8 @@ fn exchange(suite: Suite, len: usize, esn: bool) {
 
 #[test]
 fn each_provider_opens_what_the_other_sealed_at_every_length() {
-    for suite in Suite::ALL {
-        let step = if suite.is_counter_mode() { 1 } else { 16 };
+    for suite in Suite::each_esp_transform() {
+        let step = if is_cbc(suite) { suite.block() } else { 1 };
         for (i, len) in (0..=2_032).step_by(step).enumerate() {
             exchange(suite, len, i % 2 == 1);
         }
@@ -39,7 +39,7 @@ fn each_provider_opens_what_the_other_sealed_at_every_length() {
 proptest! {
     #[test]
     fn each_provider_opens_what_either_sealed_at_any_alignment(
-        suite in prop::sample::select(Suite::ALL.to_vec()),
+        suite in prop::sample::select(Suite::every_esp().collect::<Vec<_>>()),
         seed: u8,
         esn: bool,
         sequence: u64,

@@ -1,6 +1,6 @@
 //! What the IVs are.
 
-use super::{PROVIDERS, seal, transform, unsealed};
+use super::{PROVIDERS, is_cbc, seal, transform, unsealed};
 use adit_abi::Suite;
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ fn iv(suite: Suite, packet: &[u8]) -> &[u8] {
 
 #[test]
 fn in_counter_modes_the_iv_is_the_sequence_number() {
-    for suite in Suite::ALL.into_iter().filter(|s| s.is_counter_mode()) {
+    for suite in Suite::every_esp().filter(|s| s.is_counter_mode()) {
         for provider in PROVIDERS {
             let transform = transform(provider, suite, 1, true);
             for sequence in [1, 0xffff_ffff, 0x1_0000_0000, u64::MAX] {
@@ -29,13 +29,13 @@ fn in_counter_modes_the_iv_is_the_sequence_number() {
 }
 
 #[test]
-fn aes_cbc_ivs_never_repeat_and_show_no_counter() {
-    for suite in Suite::ALL.into_iter().filter(|s| !s.is_counter_mode()) {
+fn cbc_ivs_never_repeat_and_show_no_counter() {
+    for suite in Suite::every_esp().filter(|s| is_cbc(*s)) {
         for provider in PROVIDERS {
             let transform = transform(provider, suite, 1, false);
             let mut seen = HashSet::new();
-            let mut before = vec![0; 16];
-            for sequence in 1..=2_000_u64 {
+            let mut before = vec![0; suite.iv_len()];
+            for sequence in 1..=500_u64 {
                 let mut packet = unsealed(suite, &[0x42; 16]);
                 assert!(seal(&*transform, &mut packet, sequence));
                 let iv = iv(suite, &packet).to_vec();
@@ -45,7 +45,7 @@ fn aes_cbc_ivs_never_repeat_and_show_no_counter() {
                     .zip(&before)
                     .map(|(a, b)| (a ^ b).count_ones())
                     .sum();
-                assert!(changed > 16, "{suite} {sequence}");
+                assert!(changed > 8, "{suite} {sequence}");
                 assert!(seen.insert(iv.clone()), "{suite} {sequence}");
                 before = iv;
             }
@@ -54,8 +54,8 @@ fn aes_cbc_ivs_never_repeat_and_show_no_counter() {
 }
 
 #[test]
-fn two_transforms_under_the_same_keys_draw_different_aes_cbc_ivs() {
-    for suite in Suite::ALL.into_iter().filter(|s| !s.is_counter_mode()) {
+fn two_transforms_under_the_same_keys_draw_different_cbc_ivs() {
+    for suite in Suite::every_esp().filter(|s| is_cbc(*s)) {
         for provider in PROVIDERS {
             let ivs = [(); 2].map(|()| {
                 let mut packet = unsealed(suite, &[0x42; 16]);

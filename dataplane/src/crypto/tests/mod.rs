@@ -6,7 +6,7 @@ mod refusal;
 mod vectors;
 
 use super::{Job, Keys, Provider, Transform};
-use adit_abi::Suite;
+use adit_abi::{Encryption, Suite};
 
 const PROVIDERS: [Provider; 2] = [Provider::Reference, Provider::Fast];
 
@@ -39,6 +39,18 @@ fn unsealed(suite: Suite, body: &[u8]) -> Vec<u8> {
 /// What lies between IV and ICV.
 fn body(suite: Suite, packet: &[u8]) -> &[u8] {
     &packet[8 + suite.iv_len()..packet.len() - suite.icv_len()]
+}
+
+/// Whether the suite's body must be whole blocks, and its IVs are drawn and not counted.
+fn is_cbc(suite: Suite) -> bool {
+    matches!(
+        suite.encryption(),
+        Some(Encryption::AesCbc(_) | Encryption::TripleDesCbc)
+    )
+}
+
+fn is_confidential(suite: Suite) -> bool {
+    suite.encryption().is_some_and(Encryption::is_confidential)
 }
 
 fn seal(transform: &dyn Transform, packet: &mut [u8], sequence: u64) -> bool {

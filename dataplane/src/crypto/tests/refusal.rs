@@ -1,13 +1,13 @@
 //! What must not open, must not seal and must not be made.
 
-use super::{PROVIDERS, body, open, seal, transform, unsealed};
+use super::{PROVIDERS, body, is_cbc, open, seal, transform, unsealed};
 use crate::crypto::{Job, KeyError, Keys};
 use adit_abi::Suite;
 use proptest::prelude::*;
 
 #[test]
 fn a_flipped_bit_anywhere_fails() {
-    for suite in Suite::ALL {
+    for suite in Suite::every_esp() {
         for esn in [false, true] {
             for provider in PROVIDERS {
                 let transform = transform(provider, suite, 1, esn);
@@ -26,7 +26,7 @@ fn a_flipped_bit_anywhere_fails() {
 
 #[test]
 fn another_high_half_fails_with_esn() {
-    for suite in Suite::ALL {
+    for suite in Suite::every_esp() {
         for provider in PROVIDERS {
             let transform = transform(provider, suite, 1, true);
             let mut sealed = unsealed(suite, &[0x42; 32]);
@@ -44,7 +44,7 @@ fn another_high_half_fails_with_esn() {
 
 #[test]
 fn an_sa_with_esn_and_one_without_do_not_understand_each_other() {
-    for suite in Suite::ALL {
+    for suite in Suite::every_esp() {
         for provider in PROVIDERS {
             let [short, long] = [false, true].map(|esn| transform(provider, suite, 1, esn));
             for (sealer, opener) in [(&short, &long), (&long, &short)] {
@@ -58,7 +58,7 @@ fn an_sa_with_esn_and_one_without_do_not_understand_each_other() {
 
 #[test]
 fn without_esn_no_number_above_32_bits_is_sealed_or_opened() {
-    for suite in Suite::ALL {
+    for suite in Suite::every_esp() {
         for provider in PROVIDERS {
             let transform = transform(provider, suite, 1, false);
             let mut packet = unsealed(suite, &[0x42; 32]);
@@ -79,7 +79,7 @@ fn without_esn_no_number_above_32_bits_is_sealed_or_opened() {
 
 #[test]
 fn a_burst_of_good_and_bad_packets_has_exactly_the_bad_ones_flagged() {
-    for suite in Suite::ALL {
+    for suite in Suite::every_esp() {
         for provider in PROVIDERS {
             let transform = transform(provider, suite, 1, false);
             let clear = |i: usize| vec![i as u8; 16 * (1 + i * 5 % 23)];
@@ -117,7 +117,7 @@ fn a_burst_of_good_and_bad_packets_has_exactly_the_bad_ones_flagged() {
 
 #[test]
 fn a_verdict_left_from_before_is_overwritten() {
-    for suite in Suite::ALL {
+    for suite in Suite::every_esp() {
         for provider in PROVIDERS {
             let transform = transform(provider, suite, 1, false);
             let mut packet = unsealed(suite, &[0x42; 32]);
@@ -133,11 +133,11 @@ fn a_verdict_left_from_before_is_overwritten() {
 }
 
 #[test]
-fn aes_cbc_refuses_a_body_that_is_not_whole_blocks() {
-    for suite in Suite::ALL.into_iter().filter(|s| !s.is_counter_mode()) {
+fn cbc_mode_refuses_a_body_that_is_not_whole_blocks() {
+    for suite in Suite::every_esp().filter(|s| is_cbc(*s)) {
         for provider in PROVIDERS {
             let transform = transform(provider, suite, 1, false);
-            for len in (0..64).filter(|len| len % 16 != 0) {
+            for len in (0..64).filter(|len| len % suite.block() != 0) {
                 let mut packet = unsealed(suite, &vec![0x42; len]);
                 assert!(!seal(&*transform, &mut packet, 1), "{suite} {len}");
                 assert!(!open(&*transform, &mut packet, 1), "{suite} {len}");
@@ -148,11 +148,11 @@ fn aes_cbc_refuses_a_body_that_is_not_whole_blocks() {
 
 #[test]
 fn a_key_of_the_wrong_length_is_refused_with_suite_and_lengths() {
-    for suite in Suite::ALL {
+    for suite in Suite::every_esp() {
         for provider in PROVIDERS {
             let (enc, auth) = (suite.enc_key_len(), suite.auth_key_len());
             let long = [0; 64];
-            for got in [0, enc - 4, enc - 1, enc + 1, 64] {
+            for got in (0..=64).filter(|&got| got != enc) {
                 let keys = Keys {
                     enc: &long[..got],
                     auth: &long[..auth],
@@ -167,7 +167,7 @@ fn a_key_of_the_wrong_length_is_refused_with_suite_and_lengths() {
                     })
                 );
                 let text = error.unwrap().to_string();
-                assert!(text.contains(suite.name()), "{text}");
+                assert!(text.contains(&suite.to_string()), "{text}");
                 assert!(text.contains(&format!("{enc} octets")), "{text}");
             }
             for got in (0..=64).filter(|&got| got != auth) {
@@ -203,7 +203,7 @@ fn keys_do_not_show_in_debug_output() {
 
 #[test]
 fn any_short_packet_is_refused() {
-    for suite in Suite::ALL {
+    for suite in Suite::every_esp() {
         for provider in PROVIDERS {
             let transform = transform(provider, suite, 1, true);
             for len in 0..8 + suite.iv_len() + suite.icv_len() {
@@ -217,7 +217,7 @@ fn any_short_packet_is_refused() {
 proptest! {
     #[test]
     fn arbitrary_octets_never_open_and_never_panic(
-        suite in prop::sample::select(Suite::ALL.to_vec()),
+        suite in prop::sample::select(Suite::every_esp().collect::<Vec<_>>()),
         mut packet in prop::collection::vec(any::<u8>(), 0..300),
         esn: bool,
         high: u32,

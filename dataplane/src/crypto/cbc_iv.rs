@@ -1,11 +1,14 @@
-//! IVs for AES-CBC: unpredictable and never repeated, without asking for random octets per packet.
+//! IVs for CBC mode: unpredictable and never repeated, without asking for random octets per packet.
 
 use super::KeyError;
-use super::cbc_hmac::{BLOCK, LANES};
+use super::separate::LANES;
 use aes::Aes128Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use arrayvec::ArrayVec;
 use zeroize::Zeroizing;
+
+/// Octets of an IV; 3DES takes the first half.
+const BLOCK: usize = 16;
 
 /// Draws the IV of each sequence number from two secrets of its own.
 ///
@@ -37,6 +40,7 @@ impl IvSource {
     #[inline]
     pub fn ivs(&self, sequences: impl Iterator<Item = u64>) -> ArrayVec<[u8; BLOCK], LANES> {
         //= RFC 3602 §3: the IV must be unpredictable; a counter or the block before will not do
+        //= RFC 2451 §3: the same for 3DES
         let mask = u128::from_ne_bytes(*self.mask);
         let mut ivs: ArrayVec<_, LANES> = sequences
             .take(LANES)
