@@ -128,7 +128,7 @@ pub fn sas() -> Vec<IkeSa> {
         name: "lab".into(),
         reqid: 2,
         encap: true,
-        suite: Suite::AES256_SHA256,
+        suite: Some(Suite::AES256_SHA256),
         esn: false,
         inbound: None,
         outbound: Some(Direction {
@@ -157,7 +157,7 @@ pub fn child(unique_id: u64) -> ChildSa {
         state: "INSTALLED".into(),
         mode: "TUNNEL".into(),
         encap: false,
-        suite: Suite::AES128_GCM16,
+        suite: Some(Suite::AES128_GCM16),
         esn: true,
         inbound: Some(Direction {
             spi: 0x1001,
