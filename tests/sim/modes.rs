@@ -62,7 +62,7 @@ pub fn outers(v6: bool) -> [Address; 2] {
 }
 
 /// The suites of this file: one of each kind.
-const KINDS: [Suite; 2] = [Suite::Aes128Gcm16, Suite::Aes128CbcHmacSha256];
+const KINDS: [Suite; 2] = [Suite::AES128_GCM16, Suite::AES128_SHA256];
 
 fn every_plan() -> impl Iterator<Item = TunnelPlan> {
     KINDS.into_iter().flat_map(|suite| {
