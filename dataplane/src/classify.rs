@@ -1,6 +1,6 @@
 //! From a received frame to a packet, and from an outside packet to what it is to this gateway.
 
-use adit_abi::{Address, DropReason, SaKey, Side, Spi};
+use adit_abi::{Address, DropReason, OPAQUE_PROTOCOL, SaKey, Side, Spi, has_type};
 use zerocopy::FromBytes;
 
 use crate::frame::Frame;
@@ -192,10 +192,10 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed, DropReason> {
             return Err(DropReason::BadExtension);
         }
         if parsed.fragment == Fragment::Later {
-            //= RFC 4301 §7: a fragment that cannot be matched against selectors is discarded
             if is_extension(parsed.protocol) {
+                //= RFC 4301 §4.4.1.1: what a fragment does not show is OPAQUE
                 // The protocol behind the extension is in the first fragment only.
-                return Err(DropReason::Fragment);
+                parsed.protocol = OPAQUE_PROTOCOL;
             }
             if parsed.source.is_v4() || parsed.destination.is_v4() {
                 return Err(DropReason::Unroutable);
@@ -210,7 +210,10 @@ impl Parsed {
     /// The ports, as [`Packet::ports`] has them.
     fn ports(&self, bytes: &[u8]) -> Result<Option<[u16; 2]>, DropReason> {
         let icmp = matches!(self.protocol, protocol::ICMP | protocol::ICMPV6);
-        if !icmp
+        if self.protocol == OPAQUE_PROTOCOL {
+            return Ok(None);
+        }
+        if !has_type(self.protocol)
             && !matches!(
                 self.protocol,
                 protocol::TCP
@@ -229,6 +232,10 @@ impl Parsed {
         match upper.first_chunk::<4>() {
             Some([kind, code, ..]) if icmp => {
                 Ok(Some([u16::from(*kind) << 8 | u16::from(*code), 0]))
+            }
+            //= RFC 4301 §4.4.1.1: the Mobility Header's message type stands in the local port's upper half
+            Some([_, _, kind, _]) if has_type(self.protocol) => {
+                Ok(Some([u16::from(*kind) << 8, 0]))
             }
             Some([a, b, c, d]) => Ok(Some([
                 u16::from_be_bytes([*a, *b]),

@@ -1,6 +1,6 @@
 //! The adit data plane.
 
-mod classify;
+pub mod classify;
 mod clearance;
 pub mod crypto;
 mod esp;
@@ -17,7 +17,7 @@ mod lifetime;
 pub mod memory_gateway;
 mod mode;
 pub mod opening;
-mod packet;
+pub mod packet;
 pub mod pcapng;
 mod pmtu;
 pub mod port;

@@ -5,8 +5,8 @@
 //! at a time, and with them their keys.
 
 use adit_abi::{
-    Direction, DropReason, Mode, PolicyReader, Protocol, SaFlags, SaRecord, SaRef, SaState,
-    StateRegion, Suite,
+    Direction, DropReason, Flow, Mode, PolicyReader, Protocol, SaFlags, SaRecord, SaRef, SaState,
+    SelectorSet, StateRegion, Suite,
 };
 use zeroize::Zeroize;
 
@@ -24,6 +24,8 @@ pub struct SaContext {
     pub sa: SaRef,
     /// Its record, the keys wiped.
     pub record: SaRecord,
+    /// Its selectors, if it has several.
+    selectors: Option<Box<SelectorSet>>,
     /// Its suite.
     pub suite: Suite,
     /// Its direction.
@@ -61,9 +63,18 @@ impl SaContext {
         });
         record.zeroize();
         let (suite, direction, mode, transform) = made?;
+        let selectors = policy.selector_set(&record).map(Box::new);
+        if record.selector_set != 0 && selectors.is_none() {
+            return Err(DropReason::BadSa);
+        }
+        // Only now is the set surely this SA's.
+        if !policy.is_live(sa) {
+            return Err(DropReason::NoSa);
+        }
         Ok(Self {
             sa,
             record,
+            selectors,
             suite,
             direction,
             mode,
@@ -92,6 +103,15 @@ impl SaContext {
             return Err(bad);
         }
         Ok((suite, direction, mode))
+    }
+
+    /// Whether the SA's selectors cover a flow; the answers are those of [`adit_abi::Selector::covers_shown`].
+    #[inline]
+    pub fn covers(&self, flow: &Flow, ports: bool) -> Option<bool> {
+        match &self.selectors {
+            None => self.record.selector.covers_shown(flow, ports),
+            Some(set) => set.covers_shown(flow, ports),
+        }
     }
 
     /// Whether packets are encapsulated in UDP.

@@ -243,6 +243,10 @@ const CASES: &[(DropReason, Case)] = &[
     (DropReason::Fragment, |g| {
         // Only the first fragment shows that TCP, which a policy protects, follows the destination options.
         bypass_all(g);
+        let mut tcp = Selector::between(Site(1).network(true), Site(2).network(true));
+        tcp.protocol = 6;
+        g.add_policy(tcp, 0, Action::Protect);
+        g.refresh();
         let (from, to) = (Site(1).host(true), Site(2).host(true));
         let mut later = vec![60, 0, 0, 12 << 3, 0, 0, 0, 77];
         later.extend_from_slice(&[0x5a; 16]);

@@ -12,6 +12,7 @@ mod packets;
 mod path_mtu;
 mod reassembly;
 mod replay;
+mod selectors;
 mod spd;
 mod tunnel;
 mod workers;

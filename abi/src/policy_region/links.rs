@@ -6,8 +6,8 @@
 //! policy + the packet's fields that it takes (PFP) ── flow place ──► SA ── next …
 //! ```
 //!
-//! A chain may lead past SAs that do not fit, also past other policies' where two keys share a place: whoever
-//! follows it looks at each SA's own policy and selectors. Its length is bounded for readers, whatever lies in
+//! A chain leads past SAs that do not fit, and past other policies' where two keys share a place: whoever
+//! follows it looks at each SA's own selectors and policy. Its length is bounded for readers, whatever lies in
 //! memory.
 
 use super::{PolicyReader, PolicyWriter};
@@ -69,17 +69,23 @@ impl PolicyReader {
         self.policy_link(policy).sa
     }
 
-    /// The SAs that a packet of a policy may belong into, the likeliest first: see the module's text.
-    pub fn candidates(
+    /// SAs that a packet may belong into by the fields its policy takes from packets. Some may be another
+    /// policy's: an SA that is found so names its policy's slot in its record.
+    pub fn sas_by_flow(
         &self,
         policy: u32,
         link: &PolicyLink,
         flow: &Flow,
     ) -> impl Iterator<Item = SaRef> {
-        let by_flow = (!link.from_packet.is_empty())
+        let head = (!link.from_packet.is_empty())
             .then(|| self.flow_place(policy, &link.from_packet.key(flow)))
             .and_then(|place| self.flow_head(place));
-        self.chain(by_flow).chain(self.chain(link.sa))
+        self.chain(head)
+    }
+
+    /// The SAs of a policy that cover a part of it each, the newest first.
+    pub fn sas_of(&self, link: &PolicyLink) -> impl Iterator<Item = SaRef> {
+        self.chain(link.sa)
     }
 
     fn chain(&self, first: Option<SaRef>) -> impl Iterator<Item = SaRef> {

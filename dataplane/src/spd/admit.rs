@@ -1,11 +1,11 @@
 //! The last check of what came through an SA: does the SA cover it?
 
-use adit_abi::{DropReason, SaRecord};
+use adit_abi::DropReason;
 
-use super::table::covers;
 use crate::clearance::{Cleared, sealed};
 use crate::esp::open::Opened;
 use crate::packet::{Packet, Refused};
+use crate::sad::SaContext;
 
 /// An opened packet that the SA's selectors cover.
 ///
@@ -43,9 +43,9 @@ impl Admitted {
 ///
 /// # Errors
 /// The frame, with the reason to drop it.
-pub fn admit(opened: Opened, sa: &SaRecord) -> Result<Admitted, Refused> {
+pub fn admit(opened: Opened, sa: &SaContext) -> Result<Admitted, Refused> {
     let packet = opened.into_packet();
-    match covers(&sa.selector, &packet.flow_inward(), packet.ports.is_some()) {
+    match sa.covers(&packet.flow_inward(), packet.ports.is_some()) {
         Some(true) => Ok(Admitted(packet)),
         //= RFC 4301 §7.1: a fragment whose ports an SA selects by does not belong in it
         Some(false) => Err(packet.refuse(DropReason::Fragment)),

@@ -10,7 +10,7 @@ use crate::packet::Packet;
 /// Decides about a packet on its way out: from inside, from the host, or on its way from one SA to
 /// the next (RFC 4301 §5.1).
 pub fn outbound(spd: &Spd, fib: &Fib, packet: &Packet) -> Decision {
-    match spd.find(&packet.flow_outward(), packet.ports.is_some()) {
+    match spd.find_outbound(&packet.flow_outward(), packet.ports.is_some()) {
         Match::Policy { slot, action } => match action {
             Action::Discard => Decision::Drop(DropReason::PolicyDiscard, slot),
             Action::Bypass => Decision::Bypass(slot),
@@ -38,7 +38,7 @@ fn stays_inside(fib: &Fib, packet: &Packet) -> bool {
 
 /// Decides about a packet that came in clear from outside (RFC 4301 §5.2).
 pub fn clear_inbound(spd: &Spd, packet: &Packet) -> Decision {
-    match spd.find(&packet.flow_inward(), packet.ports.is_some()) {
+    match spd.find_inbound(&packet.flow_inward(), packet.ports.is_some()) {
         Match::Policy { slot, action } => match action {
             Action::Bypass => Decision::Bypass(slot),
             Action::Discard => Decision::Drop(DropReason::PolicyDiscard, slot),

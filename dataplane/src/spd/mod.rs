@@ -2,7 +2,8 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `table` | the ordered policies, compiled for quick look-ups |
+//! | `table` | the ordered policies of each direction, compiled |
+//! | `tree` | the decision tree that makes look-ups quick |
 //! | `decide` | from a policy to a decision: outbound, and in clear from outside |
 //! | `flow_cache` | each worker's memory of decisions |
 //! | `admit` | what came through an SA, against that SA's selectors |
@@ -11,6 +12,7 @@ pub mod admit;
 pub mod decide;
 pub mod flow_cache;
 pub mod table;
+mod tree;
 
 use adit_abi::DropReason;
 

@@ -1,11 +1,10 @@
 //! The ordered policies, compiled so that a look-up does not walk them all.
-//!
-//! Policies whose two address ranges are prefixes go into hash tables, one for each pair of prefix
-//! lengths in use (there are few); the others into a list. A look-up takes the first of all that match.
 
-use adit_abi::{Action, Flow, PolicyReader, PortRange, Selector, Settings};
+use adit_abi::{
+    Action, Flow, OPAQUE_PROTOCOL, PolicyReader, PolicyRecord, PortRange, Selector, Settings,
+};
 
-use crate::hash::QuickMap;
+use super::tree::Trees;
 
 /// What the first policy that covers a flow says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub enum Match {
         /// What it says.
         action: Action,
     },
-    /// A policy may cover it, but the fragment does not show its ports.
+    /// A policy may cover it, but the fragment does not show what would tell.
     Unclear,
     /// No policy covers it.
     None,
@@ -29,115 +28,96 @@ struct Entry {
     action: Action,
 }
 
-/// Policies with the same pair of prefix lengths.
-struct Tuple {
-    local_mask: u128,
-    remote_mask: u128,
-    /// The first policy's place in the order.
-    first: u32,
-    entries: QuickMap<(u128, u128), Vec<u32>>,
+/// The policies that count in one direction.
+struct Database {
+    /// By what packets show.
+    shown: Trees,
+    /// By what fragments may hide: the policies that select by it, without those fields.
+    hidden: Trees,
 }
 
 /// The compiled SPD with the settings that belong to it.
 pub struct Spd {
+    /// In the order in which they are tried.
     entries: Vec<Entry>,
-    tuples: Vec<Tuple>,
-    ranges: Vec<u32>,
+    /// SPD-S and SPD-O.
+    out: Database,
+    /// SPD-S and SPD-I, where that differs from the other.
+    inward: Option<Database>,
     settings: Settings,
 }
 
 impl Spd {
     /// Compiles the policies and settings of a region.
     pub fn compile(policy: &PolicyReader) -> Self {
-        let policies = policy
-            .policies()
-            .map(|(slot, _, record)| (slot, record.priority, record.selector, record.action()));
+        let policies = policy.policies().map(|(slot, _, record)| (slot, record));
         Self::of(policies, policy.settings())
     }
 
-    /// Compiles policies given as slot, priority, selector and action.
-    pub fn of(
-        policies: impl Iterator<Item = (u32, u64, Selector, Action)>,
-        settings: Settings,
-    ) -> Self {
+    /// Compiles policies given with their slots.
+    pub fn of(policies: impl Iterator<Item = (u32, PolicyRecord)>, settings: Settings) -> Self {
         let mut policies: Vec<_> = policies.collect();
-        policies.sort_by_key(|(slot, priority, ..)| (*priority, *slot));
-        let mut spd = Self {
-            entries: Vec::with_capacity(policies.len()),
-            tuples: Vec::new(),
-            ranges: Vec::new(),
+        policies.sort_unstable_by_key(|(slot, record)| (record.priority, *slot));
+        let database = |out: bool| {
+            let counts = policies.iter().zip(0u32..);
+            let counts = counts.filter(|((_, record), _)| record.applies().counts(out));
+            Database::over(
+                counts
+                    .map(|((_, record), n)| (n, record.selector))
+                    .collect(),
+            )
+        };
+        let one_way = |(_, record): &(u32, PolicyRecord)| {
+            let applies = record.applies();
+            !(applies.counts(true) && applies.counts(false))
+        };
+        Self {
+            out: database(true),
+            inward: policies.iter().any(one_way).then(|| database(false)),
+            entries: policies
+                .iter()
+                .map(|(slot, record)| Entry {
+                    selector: record.selector,
+                    slot: *slot,
+                    action: record.action(),
+                })
+                .collect(),
             settings,
-        };
-        for (n, (slot, _, selector, action)) in policies.into_iter().enumerate() {
-            spd.index(n as u32, &selector);
-            spd.entries.push(Entry {
-                selector,
-                slot,
-                action,
-            });
-        }
-        spd
-    }
-
-    fn index(&mut self, n: u32, s: &Selector) {
-        let local = prefix_mask(s.local_first.to_u128(), s.local_last.to_u128());
-        let remote = prefix_mask(s.remote_first.to_u128(), s.remote_last.to_u128());
-        let (Some(local_mask), Some(remote_mask)) = (local, remote) else {
-            self.ranges.push(n);
-            return;
-        };
-        let same = |t: &Tuple| (t.local_mask, t.remote_mask) == (local_mask, remote_mask);
-        let at = self.tuples.iter().position(same).unwrap_or_else(|| {
-            // Entries come in order, so tuples are sorted by their first.
-            self.tuples.push(Tuple {
-                local_mask,
-                remote_mask,
-                first: n,
-                entries: QuickMap::default(),
-            });
-            self.tuples.len() - 1
-        });
-        let key = (s.local_first.to_u128(), s.remote_first.to_u128());
-        if let Some(tuple) = self.tuples.get_mut(at) {
-            tuple.entries.entry(key).or_default().push(n);
         }
     }
 
-    /// The first policy that covers a flow; `ports` says whether the flow's ports are known.
-    pub fn find(&self, flow: &Flow, ports: bool) -> Match {
-        let (local, remote) = (flow.local.to_u128(), flow.remote.to_u128());
-        let mut best: Option<(u32, bool)> = None;
-        let scan = |candidates: &[u32], best: &mut Option<(u32, bool)>| {
-            for n in candidates {
-                if best.is_some_and(|(b, _)| *n >= b) {
-                    return;
-                }
-                let covered = self
-                    .entries
-                    .get(*n as usize)
-                    .and_then(|entry| covers(&entry.selector, flow, ports));
-                if let Some(certain) = covered {
-                    *best = Some((*n, certain));
-                    return;
-                }
-            }
+    /// The first policy that covers a flow on its way out; `ports` says whether the packet shows its ports.
+    #[inline]
+    pub fn find_outbound(&self, flow: &Flow, ports: bool) -> Match {
+        self.find(&self.out, flow, ports)
+    }
+
+    /// The first policy that covers a flow that came in clear from outside.
+    #[inline]
+    pub fn find_inbound(&self, flow: &Flow, ports: bool) -> Match {
+        self.find(self.inward.as_ref().unwrap_or(&self.out), flow, ports)
+    }
+
+    #[inline]
+    fn find(&self, database: &Database, flow: &Flow, ports: bool) -> Match {
+        let covers = |n: u32, certain| {
+            let entry = self.entries.get(n as usize);
+            entry.and_then(|e| e.selector.covers_shown(flow, ports)) == Some(certain)
         };
-        for tuple in &self.tuples {
-            if best.is_some_and(|(b, _)| tuple.first >= b) {
-                break;
-            }
-            let key = (local & tuple.local_mask, remote & tuple.remote_mask);
-            if let Some(candidates) = tuple.entries.get(&key) {
-                scan(candidates, &mut best);
+        let first = database.shown.first(flow, ports, |n| covers(n, true));
+        let entry = first.and_then(|n| self.entries.get(n as usize));
+        if !ports && !entry.is_some_and(|e| e.selector.is_opaque()) {
+            //= RFC 4301 §7.4: a fragment without ports must not slip past policies that select by port
+            let hidden = database.hidden.first(flow, ports, |n| covers(n, false));
+            if hidden.is_some_and(|n| first.is_none_or(|first| n < first)) {
+                return Match::Unclear;
             }
         }
-        scan(&self.ranges, &mut best);
-        match best.and_then(|(n, certain)| Some((self.entries.get(n as usize)?, certain))) {
-            Some((entry, true)) => Match::Policy {
+        match entry {
+            Some(entry) => Match::Policy {
                 slot: entry.slot,
                 action: entry.action,
             },
-            Some((_, false)) => Match::Unclear,
             None => Match::None,
         }
     }
@@ -158,33 +138,40 @@ impl Spd {
     }
 }
 
-/// Whether a selector covers a flow: surely, or if the ports that are not known fit.
-pub fn covers(selector: &Selector, flow: &Flow, ports: bool) -> Option<bool> {
-    if ports {
-        return selector.covers(flow).then_some(true);
+impl Database {
+    fn over(selectors: Vec<(u32, Selector)>) -> Self {
+        let mut hidden = Vec::new();
+        for (n, s) in &selectors {
+            let without_ports = Selector {
+                local_ports: PortRange::ANY,
+                remote_ports: PortRange::ANY,
+                ..*s
+            };
+            if (s.local_ports, s.remote_ports) != (PortRange::ANY, PortRange::ANY) {
+                hidden.push((*n, without_ports));
+            }
+            if s.protocol != 0 {
+                let protocol = OPAQUE_PROTOCOL;
+                hidden.push((
+                    *n,
+                    Selector {
+                        protocol,
+                        ..without_ports
+                    },
+                ));
+            }
+        }
+        Self {
+            shown: Trees::build(&selectors),
+            hidden: Trees::build(&hidden),
+        }
     }
-    let any = Selector {
-        local_ports: PortRange::ANY,
-        remote_ports: PortRange::ANY,
-        ..*selector
-    };
-    //= RFC 4301 §7.1: a fragment without ports is covered by selectors whose port fields are ANY
-    any.covers(flow).then_some(
-        (selector.local_ports, selector.remote_ports) == (PortRange::ANY, PortRange::ANY),
-    )
-}
-
-/// The mask of the prefix that spans exactly `first..=last`, if there is one.
-fn prefix_mask(first: u128, last: u128) -> Option<u128> {
-    let hosts = first ^ last;
-    let is_prefix = hosts & hosts.wrapping_add(1) == 0 && first & hosts == 0;
-    is_prefix.then_some(!hosts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adit_abi::Address;
+    use adit_abi::{Address, Applies};
     use proptest::prelude::*;
 
     /// A few addresses close together, so that random selectors overlap.
@@ -206,12 +193,13 @@ mod tests {
     fn ports() -> impl Strategy<Value = PortRange> {
         prop_oneof![
             3 => Just(PortRange::ANY),
+            1 => Just(PortRange::OPAQUE),
             1 => (0u16..4, 0u16..4).prop_map(|(a, b)| PortRange { first: a.min(b), last: a.max(b) }),
         ]
     }
 
     prop_compose! {
-        fn selector()(l in range(), r in range(), lp in ports(), rp in ports(), protocol in prop_oneof![Just(0u8), Just(6), Just(17)]) -> Selector {
+        fn selector()(l in range(), r in range(), lp in ports(), rp in ports(), protocol in prop_oneof![Just(0u8), Just(6), Just(17), Just(OPAQUE_PROTOCOL)]) -> Selector {
             Selector {
                 local_first: l.0, local_last: l.1, remote_first: r.0, remote_last: r.1,
                 local_ports: lp, remote_ports: rp, protocol, reserved: [0; 7],
@@ -219,36 +207,82 @@ mod tests {
         }
     }
 
-    fn action() -> impl Strategy<Value = Action> {
-        prop_oneof![
-            Just(Action::Discard),
-            Just(Action::Bypass),
-            Just(Action::Protect)
-        ]
+    prop_compose! {
+        fn policy()(s in selector(), priority in 0u64..40, action in 0u8..3, applies in 0u8..3) -> PolicyRecord {
+            let mut record = PolicyRecord::new(s, priority, Action::from_u8(action));
+            record.applies = applies;
+            record
+        }
+    }
+
+    /// What walking the list finds.
+    fn walk(ordered: &[(u32, PolicyRecord)], out: bool, flow: &Flow, ports: bool) -> Match {
+        let mut unclear = false;
+        for (slot, record) in ordered.iter().filter(|(_, r)| r.applies().counts(out)) {
+            match record.selector.covers_shown(flow, ports) {
+                Some(true) if unclear && !record.selector.is_opaque() => return Match::Unclear,
+                Some(true) => {
+                    return Match::Policy {
+                        slot: *slot,
+                        action: record.action(),
+                    };
+                }
+                Some(false) => unclear = true,
+                None => {}
+            }
+        }
+        if unclear { Match::Unclear } else { Match::None }
     }
 
     proptest! {
         #[test]
         fn it_finds_what_walking_the_list_finds(
-            policies in proptest::collection::vec((selector(), 0u64..6, action()), 0..24),
-            flows in proptest::collection::vec((address(), address(), prop_oneof![Just(6u8), Just(17)], 0u16..4, 0u16..4, any::<bool>()), 20),
+            policies in proptest::collection::vec(policy(), 0..60),
+            flows in proptest::collection::vec((address(), address(), prop_oneof![Just(6u8), Just(17), Just(1)], 0u16..4, 0u16..4, any::<bool>()), 40),
         ) {
-            let list: Vec<_> = policies.iter().enumerate()
-                .map(|(n, (s, priority, action))| (n as u32, *priority, *s, *action)).collect();
-            let spd = Spd::of(list.iter().copied(), Settings::default());
-            let mut ordered = list;
-            ordered.sort_by_key(|(slot, priority, ..)| (*priority, *slot));
-            for (local, remote, protocol, local_port, remote_port, known) in flows {
+            let mut ordered: Vec<_> = (0u32..).zip(policies).collect();
+            let spd = Spd::of(ordered.iter().copied(), Settings::default());
+            ordered.sort_by_key(|(slot, record)| (record.priority, *slot));
+            for (local, remote, protocol, local_port, remote_port, ports) in flows {
+                // Where the protocol is hidden, so are the ports.
+                let protocol = if protocol == 1 && !ports { OPAQUE_PROTOCOL } else { protocol };
+                let (local_port, remote_port) = if ports { (local_port, remote_port) } else { (0, 0) };
                 let flow = Flow { local, remote, protocol, local_port, remote_port };
-                let expected = ordered.iter()
-                    .find_map(|(slot, _, s, action)| Some((*slot, *action, covers(s, &flow, known)?)));
-                let expected = match expected {
-                    Some((slot, action, true)) => Match::Policy { slot, action },
-                    Some((_, _, false)) => Match::Unclear,
-                    None => Match::None,
-                };
-                prop_assert_eq!(spd.find(&flow, known), expected);
+                prop_assert_eq!(spd.find_outbound(&flow, ports), walk(&ordered, true, &flow, ports));
+                prop_assert_eq!(spd.find_inbound(&flow, ports), walk(&ordered, false, &flow, ports));
             }
         }
+    }
+
+    #[test]
+    fn each_direction_has_policies_of_its_own() {
+        let any = adit_abi::Prefix::from_mapped(Address::UNSPECIFIED, 0);
+        let policy = |n: u32, action, applies: Applies| {
+            let mut record = PolicyRecord::new(Selector::between(any, any), n.into(), action);
+            record.applies = applies as u8;
+            (n, record)
+        };
+        let spd = Spd::of(
+            [
+                policy(0, Action::Bypass, Applies::Inbound),
+                policy(1, Action::Discard, Applies::Outbound),
+            ]
+            .into_iter(),
+            Settings::default(),
+        );
+        let flow = Flow {
+            local: Address::v4([10, 0, 0, 1]),
+            remote: Address::v4([10, 0, 0, 2]),
+            protocol: 6,
+            local_port: 1,
+            remote_port: 2,
+        };
+        let found = |slot, action| Match::Policy { slot, action };
+        assert_eq!(spd.find_inbound(&flow, true), found(0, Action::Bypass));
+        assert_eq!(spd.find_outbound(&flow, true), found(1, Action::Discard));
+        // PROTECT is both ways, whatever the record says.
+        let protect = [policy(2, Action::Protect, Applies::Outbound)];
+        let spd = Spd::of(protect.into_iter(), Settings::default());
+        assert_eq!(spd.find_inbound(&flow, true), found(2, Action::Protect));
     }
 }

@@ -161,7 +161,7 @@ impl Stages {
             _ => None,
         };
         for opened in opened {
-            let mut admitted = match admit(opened, record) {
+            let mut admitted = match admit(opened, context) {
                 Ok(admitted) => admitted,
                 Err(refused) => {
                     state

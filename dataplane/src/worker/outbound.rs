@@ -1,6 +1,6 @@
 //! From inside to outside: SPD, SAD, PMTU, seal (RFC 4301 §5.1).
 
-use adit_abi::{Direction, DropReason, Mode, SaRef, Side, WorkerCounter};
+use adit_abi::{Direction, DropReason, Mode, PolicyLink, SaRef, Side, WorkerCounter};
 use arrayvec::ArrayVec;
 
 use super::Stages;
@@ -15,7 +15,6 @@ use crate::mode;
 use crate::packet::{Packet, Packets};
 use crate::pmtu;
 use crate::sad::SaContext;
-use crate::spd::table::covers;
 use crate::spd::{Bypassed, Decision, decide};
 use crate::turn::Turn;
 
@@ -46,7 +45,7 @@ impl Stages {
             };
             match decision {
                 Decision::Drop(reason, _) => turn.ledger.drop(packet.frame, reason),
-                Decision::Seal(policy) => match live_link(turn, policy) {
+                Decision::Seal(policy) => match self.sa_for(turn, policy, &packet) {
                     Some(sa) => to_seal.push((sa, packet)),
                     None => {
                         turn.events
@@ -65,6 +64,41 @@ impl Stages {
                 }
             }
         }
+    }
+
+    /// The SA that a packet under this policy is sealed into, if it is in the table.
+    #[inline]
+    fn sa_for(&mut self, turn: &Turn<'_>, policy: u32, packet: &Packet) -> Option<SaRef> {
+        let link = turn.policy.policy_link(policy);
+        if link.is_plain() {
+            return link.sa.filter(|sa| turn.policy.is_live(*sa));
+        }
+        self.sa_of_several(turn, policy, &link, packet)
+    }
+
+    /// The same where each of the policy's SAs carries a part of what it covers (RFC 4301 §4.4.1.2, §4.4.2).
+    #[cold]
+    fn sa_of_several(
+        &mut self,
+        turn: &Turn<'_>,
+        policy: u32,
+        link: &PolicyLink,
+        packet: &Packet,
+    ) -> Option<SaRef> {
+        let (flow, ports) = (packet.flow_outward(), packet.ports.is_some());
+        let window = turn.state.capacity().window;
+        let mut carries = |sa: &SaRef, by_flow: bool| {
+            turn.policy.is_live(*sa)
+                && self.sad.context(turn.policy, window, *sa).is_ok_and(|c| {
+                    c.direction == Direction::Outbound
+                        && (!by_flow || c.record.policy.checked_sub(1) == Some(policy))
+                        && c.covers(&flow, ports) == Some(true)
+                })
+        };
+        let mut by_flow = turn.policy.sas_by_flow(policy, link, &flow);
+        by_flow
+            .find(|sa| carries(sa, true))
+            .or_else(|| turn.policy.sas_of(link).find(|sa| carries(sa, false)))
     }
 
     /// Sends the ICMP errors that the turn has made.
@@ -110,11 +144,7 @@ impl Stages {
                 turn.ledger.add(WorkerCounter::MssClamped, 1);
             }
             //= RFC 4301 §4.4.2.1: an SA carries what its selectors cover, whichever policy led here
-            let covered = covers(
-                &context.record.selector,
-                &packet.flow_outward(),
-                packet.ports.is_some(),
-            );
+            let covered = context.covers(&packet.flow_outward(), packet.ports.is_some());
             if covered != Some(true) {
                 let unclear = covered == Some(false);
                 let reason = if unclear {
@@ -163,14 +193,6 @@ impl Stages {
         seal_and_send(&mut ready, context, &wire, &mut self.forward, turn);
         Ok(())
     }
-}
-
-/// The SA that a policy seals into, if it is in the table.
-#[inline]
-fn live_link(turn: &Turn<'_>, policy: u32) -> Option<SaRef> {
-    turn.policy
-        .link(policy)
-        .filter(|sa| turn.policy.is_live(*sa))
 }
 
 /// Where an SA's packets leave, remembered while the snapshot lasts.
