@@ -1,0 +1,86 @@
+//! What an IKE SA sees of the endpoint while it does something.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::ask::{Asker, Asks};
+use super::{Ask, AskId, ChildId, Event, IkeSaId, Output, SpiSource};
+use crate::config::{Child, Connection, Settings};
+use crate::random::Random;
+use crate::time::Instant;
+use crate::wire::IkeSpi;
+
+/// The world outside one IKE SA.
+pub(crate) struct Context<'a> {
+    pub now: Instant,
+    pub settings: &'a Settings,
+    pub random: &'a mut dyn Random,
+    pub spis: &'a mut dyn SpiSource,
+    pub outputs: &'a mut VecDeque<Output>,
+    pub numbers: &'a mut Numbers,
+    pub asks: &'a mut Asks,
+    pub by_spi: &'a HashMap<IkeSpi, IkeSaId>,
+    pub effects: &'a mut Vec<Effect>,
+}
+
+/// What an IKE SA wants done beyond itself.
+pub(crate) enum Effect {
+    /// It did not come about: try again, if the connection's `keyingtries` allow it.
+    Again(Arc<Connection>, Starts),
+}
+
+/// What is to come up with an IKE SA that we begin.
+#[derive(Clone, Default)]
+pub(crate) struct Starts {
+    /// Children, the first in IKE_AUTH.
+    pub children: VecDeque<Arc<Child>>,
+    /// How often it was tried before.
+    pub tries: u32,
+}
+
+/// Numbers that are given once.
+#[derive(Default)]
+pub(crate) struct Numbers {
+    ike: u32,
+    child: u32,
+}
+
+impl Numbers {
+    pub fn ike(&mut self) -> IkeSaId {
+        self.ike = self.ike.wrapping_add(1);
+        IkeSaId(self.ike)
+    }
+
+    pub fn child(&mut self) -> ChildId {
+        self.child = self.child.wrapping_add(1);
+        ChildId(self.child)
+    }
+}
+
+impl Context<'_> {
+    /// Asks something in the name of an IKE SA.
+    pub fn ask(&mut self, ike: IkeSaId, ask: Ask) -> AskId {
+        let id = self.asks.add(Asker::Ike(ike));
+        self.outputs.push_back(Output::Ask {
+            id,
+            ike: Some(ike),
+            ask,
+        });
+        id
+    }
+
+    pub fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(Box::new(event)));
+    }
+
+    /// An SPI for this end of an IKE SA, which no other of ours has.
+    pub fn fresh_spi(&mut self) -> IkeSpi {
+        loop {
+            let mut spi = IkeSpi::ZERO;
+            self.random.fill(&mut spi.0);
+            if !spi.is_zero() && !self.by_spi.contains_key(&spi) {
+                return spi;
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Bringing connections up.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::ask::Asker;
+use super::{Answer, Ask, Endpoint, Event, Failure, Output, Reason, Starts};
+use crate::config::{Action, Connection, Host};
+use crate::time::Instant;
+use crate::v2::init;
+
+/// A connection that is to be brought up, once its addresses are known.
+pub(crate) struct Initiation {
+    connection: Arc<Connection>,
+    starts: Starts,
+}
+
+impl Endpoint {
+    /// Brings up a child, or an IKE SA with the children that start with it.
+    pub(super) fn initiate(&mut self, now: Instant, connection: &str, child: Option<&str>) {
+        let Some(connection) = self
+            .connections
+            .iter()
+            .find(|c| &*c.name == connection)
+            .cloned()
+        else {
+            return self.cannot(None, "there is no connection of this name");
+        };
+        let mut starts = Starts::default();
+        match child.map(|name| connection.child(name)) {
+            Some(Some(child)) => starts.children.push_back(child.clone()),
+            Some(None) => {
+                return self.cannot(
+                    Some(&connection),
+                    "the connection has no child of this name",
+                );
+            }
+            None => {
+                let starting = connection.children.iter();
+                let wanted = starting.filter(|c| c.start_action == Action::Start);
+                starts.children.extend(wanted.cloned());
+            }
+        }
+        self.ask_addresses(now, connection, starts);
+    }
+
+    /// Another try, if the connection wants it.
+    pub(super) fn initiate_again(
+        &mut self,
+        now: Instant,
+        connection: &Arc<Connection>,
+        mut starts: Starts,
+    ) {
+        starts.tries += 1;
+        let tries = connection.keyingtries;
+        if tries == 0 || starts.tries < tries {
+            self.ask_addresses(now, connection.clone(), starts);
+        }
+    }
+
+    fn ask_addresses(&mut self, now: Instant, connection: Arc<Connection>, starts: Starts) {
+        let known = match (&connection.local_addrs[..], &connection.remote_addrs[..]) {
+            ([Host::Address(local)], [Host::Address(remote)]) => Some((*local, *remote)),
+            _ => None,
+        };
+        if let Some(addresses) = known {
+            return self.start(now, connection, starts, addresses);
+        }
+        let ask = Ask::Addresses {
+            connection: connection.name.clone(),
+            local: connection.local_addrs.clone(),
+            remote: connection.remote_addrs.clone(),
+        };
+        let initiation = Box::new(Initiation { connection, starts });
+        let id = self.asks.add(Asker::Initiation(initiation));
+        self.outputs.push_back(Output::Ask { id, ike: None, ask });
+    }
+
+    pub(super) fn addresses_answered(
+        &mut self,
+        now: Instant,
+        initiation: Initiation,
+        answer: Answer,
+    ) {
+        let Initiation { connection, starts } = initiation;
+        match answer {
+            Answer::Addresses(Some(addresses)) => self.start(now, connection, starts, addresses),
+            _ => self.cannot(Some(&connection), "no address of the peer, or no way to it"),
+        }
+    }
+
+    fn start(
+        &mut self,
+        now: Instant,
+        connection: Arc<Connection>,
+        starts: Starts,
+        (local, remote): (IpAddr, IpAddr),
+    ) {
+        let port = match connection.local_port {
+            0 => self.settings.port,
+            port => port,
+        };
+        let ends = (
+            SocketAddr::new(local, port),
+            SocketAddr::new(remote, connection.remote_port),
+        );
+        let id = self.numbers.ike();
+        let mut begun = None;
+        let effects = self.context(now, |cx| {
+            begun = init::start(cx, id, connection, ends, starts);
+        });
+        if let Some(sa) = begun {
+            self.settle(Box::new(sa));
+        }
+        self.apply(now, effects);
+    }
+
+    fn cannot(&mut self, connection: Option<&Connection>, why: &str) {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.outputs
+            .push_back(Output::Event(Box::new(Event::Failed(Failure {
+                ike: None,
+                connection: connection.map(|c| c.name.clone()),
+                child: None,
+                local: nowhere,
+                remote: nowhere,
+                reason: Reason::Local(why.into()),
+            }))));
+    }
+}

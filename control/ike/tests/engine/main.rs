@@ -1,0 +1,5 @@
+//! Whole exchanges between endpoints on a virtual clock, over a network that loses, repeats, delays and reorders.
+
+mod establish;
+mod host;
+mod network;
