@@ -2,12 +2,14 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `auth` | the AUTH payload: signatures, shared keys, private and public keys |
 //! | `ke` | key exchanges: MODP, ECP, X25519, ML-KEM |
 //! | `prf`, `xcbc` | PRFs and prf+ |
 //! | `keys` | SKEYSEED, the keys of an IKE SA and of a child SA |
 //! | `integrity`, `encryption`, `sk_cipher` | the encrypted payload |
 //! | `secret` | bytes that are wiped and never shown |
 
+pub mod auth;
 mod encryption;
 mod integrity;
 pub mod ke;
