@@ -42,9 +42,8 @@ enum Command {
     Stats {
         #[command(flatten)]
         gateway: Gateway,
-        /// Counters that are zero, too
-        #[arg(long)]
-        all: bool,
+        #[command(flatten)]
+        shown: stats::Shown,
     },
     /// Let the kernel have every frame: nothing is protected until adit-control starts again
     Open(Gateway),
@@ -135,9 +134,9 @@ pub fn run(adit: Adit) -> ExitCode {
         Command::Status(gateway) => gateway
             .connect()
             .and_then(|client| status::run(client, gateway.json, out)),
-        Command::Stats { gateway, all } => gateway
+        Command::Stats { gateway, shown } => gateway
             .connect()
-            .and_then(|client| stats::run(client, gateway.json, *all, out)),
+            .and_then(|client| stats::run(client, gateway.json, *shown, out)),
         Command::Open(gateway) => open::run(gateway, out),
         Command::Sa { gateway, command } => sa::run(gateway, command, out),
         Command::Policy { gateway, command } => policy::run(gateway, command, out),

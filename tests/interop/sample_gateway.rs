@@ -26,12 +26,17 @@ struct Sample {
 impl SampleGateway {
     /// A gateway that has these SAs, and the policies of [`policies`].
     pub fn start(name: &str, sas: Vec<IkeSa>) -> Self {
+        Self::start_for(name, Access::default(), sas)
+    }
+
+    /// The same for others than root.
+    pub fn start_for(name: &str, access: Access, sas: Vec<IkeSa>) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let sample = Sample {
             sas,
             asked: asked.clone(),
         };
-        let serving = Serving::start(name, Access::default(), sample, |_, _| false);
+        let serving = Serving::start(name, access, sample, |_, _| false);
         SampleGateway { serving, asked }
     }
 

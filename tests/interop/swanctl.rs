@@ -8,6 +8,7 @@ use adit::lab::gateway::Gateway;
 use adit::lab::sas::{SaShape, TunnelPlan};
 use adit::lab::{Shape, Side, Topology};
 use adit_abi::Suite;
+use adit_control::vici::Access;
 use adit_control::vici::listings::IkeSa;
 
 use super::sample_gateway::{SampleGateway, child, sas};
@@ -60,6 +61,42 @@ fn version_names_daemon_and_machine() {
         printed(&gateway, &["--version", "--daemon"]),
         "strongSwan 1.2.3 adit-control (Linux, 6.18, x86_64)\n"
     );
+}
+
+/// Asks for the version as somebody else: with this primary group, and these further ones.
+fn version_as_nobody(socket: &Path, primary: u32, further: &str) -> Output {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", &format!("--regid={primary}"), further])
+        .args(["timeout", "60", "swanctl", "--version", "--daemon", "--uri"])
+        .arg(format!("unix://{}", socket.display()));
+    command.output().expect("setpriv")
+}
+
+#[test]
+fn members_of_the_sockets_group_are_let_in_and_nobody_else() {
+    or_skip!(installed());
+    if !rustix::process::geteuid().is_root() {
+        skip!("other users need root");
+    }
+    const GROUP: u32 = 47_110;
+    let access = Access {
+        mode: 0o660,
+        group: Some(GROUP),
+    };
+    let gateway = SampleGateway::start_for("swanctl-group", access, Vec::new());
+    let asked = |primary, further| version_as_nobody(&gateway.path(), primary, further);
+    let member = format!("--groups=8,{GROUP}");
+    for (primary, further) in [(GROUP, "--clear-groups"), (65534, &*member)] {
+        let output = asked(primary, further);
+        assert!(output.status.success(), "{further}: {output:?}");
+    }
+    assert!(!asked(65534, "--groups=8").status.success());
+    // A careless chmod lets everybody connect, and is not enough to be listened to.
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(gateway.path(), everybody).expect("a mode");
+    assert!(!asked(65534, "--groups=8").status.success());
+    assert_eq!(gateway.asked().len(), 2, "the two members' questions");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use adit::lab::wait::{self, Look};
 use adit::lab::{Family, Side, gateway, process};
 
 use crate::rig::{Flows, LIMIT, Rig, assert_nothing_clear, esp_packets, plan};
+use crate::steered::ifindex;
 use crate::{alone, runnable};
 
 /// Packets a second of each of the four flows.
@@ -280,10 +281,23 @@ fn a_port_whose_interface_comes_again_is_closed() {
     let _alone = alone();
     let rig = Rig::with_tunnel(&plan());
     let capture = rig.capture("again");
+    for same_number in [false, true] {
+        come_again(&rig, same_number);
+        rig.tempt();
+        rig.flows_from(Side::A, RATE).send(WHILE);
+    }
+    esp_alone(capture);
+}
+
+/// The inside interface of gw-a goes and comes again, under another number or its own; returns once it is steered.
+fn come_again(rig: &Rig, same_number: bool) {
     let (gateway, host) = (rig.topology.gateway(Side::A), rig.topology.host(Side::A));
+    let number = ifindex(gateway, "inside");
     gateway.ip("link del inside").expect("no interface");
+    let number = same_number.then(|| format!("index {number} "));
     let again = format!(
-        "link add inside type veth peer name eth0 netns {}",
+        "link add {}inside type veth peer name eth0 netns {}",
+        number.unwrap_or_default(),
         host.name()
     );
     gateway.ip(&again).expect("an interface");
@@ -304,7 +318,4 @@ fn a_port_whose_interface_comes_again_is_closed() {
         .expect("addresses");
     host.ip("route add 0.0.0.0/0 via 10.1.0.1\nroute add ::/0 via fd01::1")
         .expect("routes");
-    rig.tempt();
-    rig.flows_from(Side::A, RATE).send(WHILE);
-    esp_alone(capture);
 }

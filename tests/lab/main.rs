@@ -16,6 +16,7 @@
 //! | `restart` | either process can be killed and started again under traffic |
 //! | `keepalives` | NAT keepalives go out, with control or without |
 //! | `queues` | large frames, and several queues with a worker each |
+//! | `troubles` | what a gateway cannot do stands in its status |
 //! | `cleanup` | nothing of a lab outlives it, whatever ends it |
 
 #[macro_use]
@@ -36,6 +37,7 @@ mod rig;
 mod steered;
 mod steering;
 mod topology;
+mod troubles;
 mod tun;
 mod tunnel;
 

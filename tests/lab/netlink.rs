@@ -183,6 +183,11 @@ fn a_neighbour_is_resolved_when_asked_for() {
 fn changes_that_come_too_fast_are_made_up_for() {
     or_skip!(runnable());
     in_gateway(Shape::default(), |gateway, mut rig| {
+        let passing = "link add passing type bridge\naddr add 10.78.0.1/24 dev passing";
+        gateway.ip(passing).expect("a link");
+        let address = IpAddr::from([10, 78, 0, 1]);
+        rig.follower.read_all(&mut rig.table).expect("netlink");
+        assert!(rig.follower.mirror().own_addresses().contains(&address));
         // Far more than the socket's buffer holds while nobody reads.
         for round in 0..3 {
             let batch: String = (0..12_000)
@@ -197,6 +202,7 @@ fn changes_that_come_too_fast_are_made_up_for() {
                 .collect();
             gateway.ip(&batch).expect("routes");
         }
+        gateway.ip("link del passing").expect("no link");
         rig.until("every route", |t| {
             t.reader()
                 .routes()
@@ -204,6 +210,8 @@ fn changes_that_come_too_fast_are_made_up_for() {
                 .count()
                 == 12_000
         });
+        assert!(rig.follower.mirror().link("passing").is_none());
+        assert!(!rig.follower.mirror().own_addresses().contains(&address));
     });
 }
 

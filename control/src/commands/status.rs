@@ -43,9 +43,12 @@ impl Gateway {
         let ports = self.real_ports().fold(Message::new(), |m, port| {
             m.with_section(&port.name, self.port_status(port))
         });
+        let refused = self.routes.refusals();
+        let refused = refused.chain(self.steering_refused.as_deref());
         let host = Message::new()
             .with("tun", &self.config.gateway.tun)
-            .with("present", yes(self.has_tun()));
+            .with("present", yes(self.has_tun()))
+            .with_list("refused", refused);
         let fill = |used: usize, capacity: u32| {
             Message::new()
                 .with("used", used.to_string())

@@ -53,7 +53,9 @@ pub struct Gateway {
     pub(crate) started: Instant,
     pub(crate) events: Events,
     setup: Setup,
-    routes: ProtectedRoutes,
+    pub(crate) routes: ProtectedRoutes,
+    /// What the steering program could not be told, if the last try failed.
+    pub(crate) steering_refused: Option<String>,
     notify: Arc<OwnedFd>,
     tun: Option<Arc<OwnedFd>>,
     /// Whether a data plane has come, so that it is known what an earlier control left behind.

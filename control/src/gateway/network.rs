@@ -73,6 +73,9 @@ impl Gateway {
         if effect.links {
             self.check_links();
         }
+        if effect.missed {
+            self.steer_again();
+        }
         if effect.forwarding {
             self.tell_changed();
         }
@@ -117,6 +120,24 @@ impl Gateway {
             }
             if self.limit.admit("port lost", Instant::now()).is_some() {
                 warn!(port = %name, "the interface is gone or another one: restart both processes once it is there");
+            }
+        }
+    }
+
+    /// A port's interface may have gone and come again under its number while nobody looked: what is attached stays so.
+    fn steer_again(&mut self) {
+        if self.steer.is_open() {
+            return;
+        }
+        let ports: Vec<_> = self.real_ports().cloned().collect();
+        for port in ports {
+            let there = self.follower.mirror().link(&port.name).map(|l| l.ifindex);
+            if there != Some(port.ifindex) {
+                continue;
+            }
+            forwarding::switch_off(&port.name);
+            if let Err(e) = self.steer.attach(port.ifindex, port.side) {
+                error!(port = %port.name, "cannot be steered: {e}");
             }
         }
     }

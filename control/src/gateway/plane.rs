@@ -9,7 +9,7 @@ use adit_abi::{Event, LAYOUT_VERSION, SaKey, SaRef};
 use adit_vici::Message;
 use tracing::{debug, error, info, warn};
 
-use super::Gateway;
+use super::{Gateway, GatewayPort};
 use crate::plane::Incoming;
 use crate::plane::events::Events;
 use crate::plane::session::{Binding, Session, Stage, differences};
@@ -124,11 +124,7 @@ impl Gateway {
                 let binding = Binding { zero_copy, reason };
                 self.handle_bound(port, queue, binding, fds);
             }
-            ToControl::Ready => {
-                self.session.failure = None;
-                self.session.stage = Stage::Ready;
-                info!(pid = self.session.pid, "the data plane is ready");
-            }
+            ToControl::Ready => self.handle_ready(),
             ToControl::Prepared { token } => self.sadb.handle_prepared(token),
             ToControl::Failed { reason } => {
                 if self.limit.admit("failed", Instant::now()).is_some() {
@@ -167,6 +163,19 @@ impl Gateway {
             }
         }
         self.session.stage = Stage::Opening;
+    }
+
+    fn handle_ready(&mut self) {
+        let is_steered = |p: &GatewayPort| {
+            (0..p.queues).all(|q| self.session.bindings.contains_key(&(p.number, q)))
+        };
+        // What is bound and not steered to gets nothing: the failure says why.
+        if !self.real_ports().all(is_steered) {
+            return;
+        }
+        self.session.failure = None;
+        self.session.stage = Stage::Ready;
+        info!(pid = self.session.pid, "the data plane is ready");
     }
 
     fn handle_bound(&mut self, port: u8, queue: u16, binding: Binding, fds: Vec<OwnedFd>) {

@@ -106,11 +106,13 @@ impl Gateway {
     /// Steering and routes for exactly what is in the table.
     pub(super) fn sync_host(&mut self) {
         self.sync_routes(&[]);
-        if let Err(e) = self.sync_steering(&[]) {
-            error!(
+        self.steering_refused = self.sync_steering(&[]).err().map(|e| {
+            let what = format!(
                 "the steering program does not know all addresses of this host as it should: {e}"
             );
-        }
+            error!("{what}");
+            what
+        });
     }
 
     /// Puts an SA in.

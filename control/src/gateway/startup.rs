@@ -147,6 +147,7 @@ impl Gateway {
             events,
             setup,
             routes: ProtectedRoutes::default(),
+            steering_refused: None,
             notify: Arc::new(notify),
             tun: None,
             settled: false,

@@ -183,35 +183,58 @@ fn few_prefixes(first: Address, last: Address) -> Vec<Prefix> {
     found
 }
 
+/// How a route lies in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct InPlace {
+    way: Way,
+    tun: Option<u32>,
+    /// What the kernel refused of it; then it is tried again at the next occasion.
+    refused: Option<String>,
+}
+
 /// The routes and rules that are in the kernel.
 #[derive(Default)]
 pub struct ProtectedRoutes {
-    routes: BTreeMap<(u8, Prefix), (Way, Option<u32>)>,
+    routes: BTreeMap<(u8, Prefix), InPlace>,
     rules: BTreeSet<OwnRule>,
+    refused_rules: BTreeMap<OwnRule, String>,
 }
 
 impl ProtectedRoutes {
     /// Makes the kernel's routes and rules those that are wanted; `tun` is the TUN device, if it is there. Without
-    /// `remove`, what is not wanted stays.
+    /// `remove`, what is not wanted stays. What the kernel refuses is told by [`ProtectedRoutes::refusals`].
     pub fn sync(&mut self, asker: &mut Asker, wanted: &Wanted, tun: Option<u32>, remove: bool) {
         for (at, way) in &wanted.routes {
-            let before = self.routes.get(at).copied();
-            if before == Some((*way, tun)) {
+            let before = self.routes.get(at);
+            let mut now = InPlace {
+                way: *way,
+                tun,
+                refused: None,
+            };
+            if before == Some(&now) {
                 continue;
             }
-            add(asker, *at, *way, tun);
-            if let Some((other, _)) = before
+            if let Err(e) = add(asker, *at, *way, tun) {
+                warn!("{e}");
+                now.refused = Some(e);
+            }
+            if let Some(other) = before.map(|b| b.way)
                 && (other == Way::Elsewhere) != (*way == Way::Elsewhere)
             {
                 take_away(asker, *at, other);
             }
-            self.routes.insert(*at, (*way, tun));
+            self.routes.insert(*at, now);
         }
         // Routes first: a rule that leads into an empty table lets everything by.
+        self.refused_rules.clear();
         for rule in wanted.rules.difference(&self.rules.clone()) {
             match asker.add_rule(rule) {
                 Ok(()) => drop(self.rules.insert(*rule)),
-                Err(e) => warn!("a rule for what policy protects: {e}"),
+                Err(e) => {
+                    let what = format!("the rule for {} to {}: {e}", rule.from, rule.to);
+                    warn!("{what}");
+                    self.refused_rules.insert(*rule, what);
+                }
             }
         }
         if !remove {
@@ -221,13 +244,20 @@ impl ProtectedRoutes {
             report("removing a rule", asker.remove_rule(rule));
             self.rules.remove(rule);
         }
-        self.routes.retain(|at, (way, _)| {
+        self.routes.retain(|at, route| {
             let stays = wanted.routes.contains_key(at);
             if !stays {
-                take_away(asker, *at, *way);
+                take_away(asker, *at, route.way);
             }
             stays
         });
+    }
+
+    /// What the kernel refused of what is wanted: this host's own traffic there is not caught as it should be.
+    pub fn refusals(&self) -> impl Iterator<Item = &str> {
+        let routes = self.routes.values();
+        let routes = routes.filter_map(|r| r.refused.as_deref());
+        routes.chain(self.refused_rules.values().map(String::as_str))
     }
 
     /// Whether a route covers an address whatever the source.
@@ -246,9 +276,13 @@ impl ProtectedRoutes {
                 true => Way::Elsewhere,
                 false => Way::Caught(None),
             };
-            // No interface has number 0: what is wanted is put in again.
             let found = self.routes.entry((table, prefix));
-            found.or_insert((way, Some(0)));
+            found.or_insert(InPlace {
+                way,
+                // No interface has number 0: what is wanted is put in again.
+                tun: Some(0),
+                refused: None,
+            });
         }
         self.rules.extend(asker.own_rules()?);
         Ok(())
@@ -260,28 +294,43 @@ impl ProtectedRoutes {
     }
 }
 
-fn add(asker: &mut Asker, (table, prefix): (u8, Prefix), way: Way, tun: Option<u32>) {
-    let route = |metric, target| OwnRoute {
-        table,
-        prefix,
-        metric,
-        target,
+/// Adds what a way takes; what is refused does not keep the rest from being tried.
+fn add(
+    asker: &mut Asker,
+    (table, prefix): (u8, Prefix),
+    way: Way,
+    tun: Option<u32>,
+) -> Result<(), String> {
+    let mut put = |what: &str, metric, target| {
+        let route = OwnRoute {
+            table,
+            prefix,
+            metric,
+            target,
+        };
+        let refused = |e| format!("{what} {prefix}: {e}");
+        asker.add_route(&route).map_err(refused)
     };
     let source = match way {
         Way::Elsewhere => {
-            let elsewhere = route(ELSEWHERE_METRIC, Target::Throw);
-            report("a route around the TUN device", asker.add_route(&elsewhere));
-            return;
+            return put(
+                "the route around the TUN device for",
+                ELSEWHERE_METRIC,
+                Target::Throw,
+            );
         }
         Way::Caught(source) => source,
     };
-    let nowhere = asker.add_route(&route(BLACKHOLE_METRIC, Target::Blackhole));
-    report("the blackhole route under a protected prefix", nowhere);
-    if let Some(ifindex) = tun {
-        let target = Target::Interface { ifindex, source };
-        let into = asker.add_route(&route(TUN_METRIC, target));
-        report("the route of a protected prefix into the TUN device", into);
-    }
+    let nowhere = put(
+        "the blackhole route of",
+        BLACKHOLE_METRIC,
+        Target::Blackhole,
+    );
+    let Some(ifindex) = tun else {
+        return nowhere;
+    };
+    let target = Target::Interface { ifindex, source };
+    nowhere.and(put("the route into the TUN device of", TUN_METRIC, target))
 }
 
 fn take_away(asker: &mut Asker, (table, prefix): (u8, Prefix), way: Way) {

@@ -93,12 +93,9 @@ impl Follower {
     /// # Errors
     /// What the kernel says.
     pub fn read_links(&mut self, table: &mut PolicyWriter) -> io::Result<Effect> {
-        let mut effect = Effect::default();
-        for which in [Table::Links, Table::Addresses] {
-            for update in self.asker.dump(which)? {
-                effect = effect.and(self.mirror.apply(table, update));
-            }
-        }
+        let links = self.asker.dump(Table::Links)?;
+        let addresses = self.asker.dump(Table::Addresses)?;
+        let effect = self.mirror.reread_links(table, links, addresses);
         self.finish(table, effect);
         Ok(effect)
     }
@@ -110,9 +107,8 @@ impl Follower {
     pub fn read_all(&mut self, table: &mut PolicyWriter) -> io::Result<Effect> {
         let mut effect = self.read_links(table)?;
         effect = effect.and(self.read_routes(table)?);
-        for update in self.asker.dump(Table::Neighbours)? {
-            effect = effect.and(self.mirror.apply(table, update));
-        }
+        let neighbours = self.asker.dump(Table::Neighbours)?;
+        effect = effect.and(self.mirror.reread_neighbours(table, neighbours));
         self.reread = false;
         self.finish(table, effect);
         Ok(effect)
@@ -150,7 +146,9 @@ impl Follower {
                 }
                 Heard::Overrun => {
                     info!("the kernel's changes came too fast: reading everything afresh");
+                    self.listener.discard()?;
                     effect = effect.and(self.read_all(table)?);
+                    effect.missed = true;
                     self.reread = false;
                 }
             }

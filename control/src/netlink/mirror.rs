@@ -45,6 +45,8 @@ pub struct Effect {
     pub reread: bool,
     /// Entries that found no room.
     pub refused: u32,
+    /// Changes were missed, and made up for: an interface may have gone and come again unseen.
+    pub missed: bool,
 }
 
 impl Effect {
@@ -56,6 +58,7 @@ impl Effect {
             links: self.links | other.links,
             reread: self.reread | other.reread,
             refused: self.refused + other.refused,
+            missed: self.missed | other.missed,
         }
     }
 }
@@ -180,6 +183,64 @@ impl Mirror {
             }
         }
         effect
+    }
+
+    /// Makes the mirror know exactly these interfaces and addresses: what went unseen goes now.
+    pub fn reread_links(
+        &mut self,
+        table: &mut PolicyWriter,
+        links: Vec<Update>,
+        addresses: Vec<Update>,
+    ) -> Effect {
+        let numbers: BTreeSet<u32> = links
+            .iter()
+            .filter_map(|u| match u {
+                Update::Link(l) => Some(l.ifindex),
+                _ => None,
+            })
+            .collect();
+        let place = |a: &InterfaceAddress| (a.ifindex, a.address, a.length);
+        let places: BTreeSet<_> = addresses
+            .iter()
+            .filter_map(|u| match u {
+                Update::Address(a) => Some(place(a)),
+                _ => None,
+            })
+            .collect();
+        let gone = self.links.keys().filter(|n| !numbers.contains(n));
+        let mut updates: Vec<_> = gone.map(|n| Update::LinkGone(*n)).collect();
+        let gone = self.addresses.iter();
+        let gone = gone.filter(|a| !places.contains(&place(a)));
+        updates.extend(gone.map(|a| Update::AddressGone(*a)));
+        updates
+            .into_iter()
+            .chain(links)
+            .chain(addresses)
+            .fold(Effect::default(), |effect, update| {
+                effect.and(self.apply(table, update))
+            })
+    }
+
+    /// Makes the table hold exactly these neighbours; nothing that stays is touched.
+    pub fn reread_neighbours(
+        &mut self,
+        table: &mut PolicyWriter,
+        neighbours: Vec<Update>,
+    ) -> Effect {
+        let there: BTreeSet<_> = neighbours
+            .iter()
+            .filter_map(|u| match u {
+                Update::Neighbour(n) => Some((n.ifindex, n.address)),
+                _ => None,
+            })
+            .collect();
+        let effect = Effect {
+            forwarding: self.neighbours.keep_only(table, &there),
+            ..Effect::default()
+        };
+        neighbours
+            .into_iter()
+            .fold(effect, |effect, n| effect.and(self.apply(table, n)))
     }
 
     /// Makes the table hold exactly these routes; nothing that stays is touched.

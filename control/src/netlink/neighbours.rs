@@ -1,6 +1,6 @@
 //! Neighbours of managed ports.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use adit_abi::{Address, NeighbourRecord, PolicyWriter};
 
@@ -54,14 +54,30 @@ impl Neighbours {
     }
 
     pub fn remove_interface(&mut self, table: &mut PolicyWriter, ifindex: u32) -> bool {
+        self.retain(table, |(i, _)| *i != ifindex)
+    }
+
+    pub fn keep_only(
+        &mut self,
+        table: &mut PolicyWriter,
+        there: &BTreeSet<(u32, Address)>,
+    ) -> bool {
+        self.retain(table, |key| there.contains(key))
+    }
+
+    fn retain(
+        &mut self,
+        table: &mut PolicyWriter,
+        stays: impl Fn(&(u32, Address)) -> bool,
+    ) -> bool {
         let before = self.entries.len();
-        self.entries.retain(|(i, _), entry| {
-            if *i == ifindex
+        self.entries.retain(|key, entry| {
+            if !stays(key)
                 && let Some(slot) = entry.slot
             {
                 table.remove_neighbour(slot);
             }
-            *i != ifindex
+            stays(key)
         });
         self.entries.len() != before
     }

@@ -9,7 +9,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 
-use super::socket::{self, DATAGRAM};
+use super::socket::{self, DATAGRAM, HEADER};
 
 /// One message of the kernel's.
 pub type Message = NetlinkMessage<RouteNetlinkMessage>;
@@ -86,10 +86,32 @@ impl Listener {
         match socket::take(&self.fd, &mut self.buffer) {
             Ok(Some(datagram)) => Ok(Heard::Messages(parse(datagram))),
             Ok(None) => Ok(Heard::Nothing),
-            Err(e) if e.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => Ok(Heard::Overrun),
+            Err(e) if is_overrun(&e) => Ok(Heard::Overrun),
             Err(e) => Err(e),
         }
     }
+
+    /// Throws away what waits: what was said before an overrun would otherwise be heard after everything has been
+    /// read afresh, and be taken for news.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn discard(&mut self) -> io::Result<()> {
+        // More than the backlog holds, and an end in any storm.
+        for _ in 0..BACKLOG / HEADER {
+            match socket::take(&self.fd, &mut self.buffer) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(e) if is_overrun(&e) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_overrun(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error())
 }
 
 impl AsFd for Listener {

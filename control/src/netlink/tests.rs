@@ -296,18 +296,17 @@ fn neighbour(ifindex: u32, address: &str, mac: Option<u8>) -> Update {
     })
 }
 
+/// The port and the last octet of each neighbour in the table.
+fn macs(t: &PolicyWriter) -> Vec<(u8, u8)> {
+    let neighbours = t.reader().neighbours();
+    let mut out: Vec<_> = neighbours.map(|n| (n.port, n.mac[5])).collect();
+    out.sort_unstable();
+    out
+}
+
 #[test]
 fn neighbours_of_ports_come_change_and_go() {
     let (mut m, mut t) = (mirror(), table());
-    let macs = |t: &PolicyWriter| {
-        let mut out: Vec<_> = t
-            .reader()
-            .neighbours()
-            .map(|n| (n.port, n.mac[5]))
-            .collect();
-        out.sort_unstable();
-        out
-    };
     assert!(
         m.apply(&mut t, neighbour(LAN, "10.1.0.2", Some(1)))
             .forwarding
@@ -360,6 +359,56 @@ fn everything_can_be_written_into_another_table() {
         Update::RouteGone(route("10.2.0.0/24", "192.0.2.254", WAN, 0)),
     );
     assert!(routes(&other).is_empty());
+}
+
+#[test]
+fn what_went_unseen_goes_when_everything_is_read_afresh() {
+    let (mut m, mut t) = (mirror(), table());
+    let link = |ifindex, name: &str| {
+        Update::Link(Link {
+            ifindex,
+            name: name.into(),
+            mtu: 1500,
+            mac: [2, 0, 0, 0, 0, 1],
+            up: true,
+            receive_queues: 1,
+        })
+    };
+    let address = |ifindex, text: &str| {
+        Update::Address(InterfaceAddress {
+            ifindex,
+            address: ip(text),
+            length: 24,
+            broadcast: None,
+            global: true,
+        })
+    };
+    let links = vec![link(LAN, "lan"), link(WAN, "wan")];
+    let addresses = vec![
+        address(LAN, "10.1.0.1"),
+        address(LAN, "10.1.0.2"),
+        address(WAN, "192.0.2.1"),
+    ];
+    m.reread_links(&mut t, links, addresses);
+    m.apply(&mut t, neighbour(LAN, "10.1.0.9", Some(9)));
+    m.apply(&mut t, neighbour(LAN, "10.1.0.8", Some(8)));
+    m.apply(&mut t, neighbour(WAN, "192.0.2.2", Some(2)));
+
+    let there = vec![neighbour(LAN, "10.1.0.9", Some(9))];
+    assert!(m.reread_neighbours(&mut t, there).forwarding);
+    assert_eq!(macs(&t), [(0, 9)]);
+
+    let (links, addresses) = (vec![link(LAN, "lan")], vec![address(LAN, "10.1.0.2")]);
+    let effect = m.reread_links(&mut t, links.clone(), addresses.clone());
+    assert!(effect.links && effect.own_addresses && effect.forwarding);
+    assert!(m.link("wan").is_none() && t.reader().port(1).is_none());
+    assert_eq!(m.take_gone().into_iter().collect::<Vec<_>>(), [WAN]);
+    let own: Vec<_> = m.own_addresses().into_iter().collect();
+    assert_eq!(own, [IpAddr::from([10, 1, 0, 2])]);
+
+    // And what stays is not touched.
+    let effect = m.reread_links(&mut t, links, addresses);
+    assert_eq!(effect, Effect::default());
 }
 
 fn message(inner: RouteNetlinkMessage) -> NetlinkMessage<RouteNetlinkMessage> {
