@@ -4,6 +4,7 @@
 //! are replayed, each file with a few thousand small changes, by the ordinary test `fuzz/tests/replay.rs`.
 
 mod cipher;
+mod eap;
 mod ike;
 mod messages;
 mod pipeline;
@@ -75,6 +76,14 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "ike-fragments",
         run: ike::fragments,
+    },
+    Target {
+        name: "eap-peer",
+        run: eap::peer,
+    },
+    Target {
+        name: "eap-authenticator",
+        run: eap::authenticator,
     },
 ];
 

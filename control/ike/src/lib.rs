@@ -6,11 +6,13 @@
 //! | [`config`] | connections and children, the endpoint's settings |
 //! | `v2` | IKEv2 |
 //! | [`proposal`], [`crypto`], [`identity`] | what both versions of IKE share |
+//! | [`eap`] | EAP and EAP-MSCHAPv2 |
 //! | [`wire`] | messages as octets |
 //! | [`time`], [`random`] | the clock and the random numbers, which the caller brings |
 
 pub mod config;
 pub mod crypto;
+pub mod eap;
 pub mod endpoint;
 pub mod identity;
 pub mod proposal;
