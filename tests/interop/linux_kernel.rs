@@ -86,7 +86,7 @@ fn both_processes_and_the_linux_kernel_answer_each_others_pings() {
     }
 }
 
-/// Each kind of suite in IPv4 and one in IPv6, with and without ESN; in a long run every suite in both.
+/// Each kind of suite in IPv4 and one in IPv6, with and without ESN; in a long run every transform in both.
 fn shapes() -> Vec<SaShape> {
     let long = std::env::var_os("ADIT_LONG").is_some();
     let kinds = [
@@ -95,7 +95,7 @@ fn shapes() -> Vec<SaShape> {
         Suite::AES128_SHA256,
     ];
     let mut shapes = Vec::new();
-    for suite in Suite::every_esp() {
+    for suite in Suite::each_esp_transform() {
         for outer in Family::BOTH {
             let quick = match outer {
                 Family::V4 => kinds.contains(&suite),

@@ -32,7 +32,7 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Every transform, each mix of families, without ESN and with ESN about to go beyond 32 bits.
+    /// Every transform, the families inside and outside, without ESN and with ESN about to go beyond 32 bits.
     pub fn all() -> Vec<Self> {
         Self::all_in(None)
     }
@@ -45,31 +45,29 @@ impl Tunnel {
     fn all_in(udp: Option<(u16, u16)>) -> Vec<Self> {
         let back = udp.map(|(here, there)| (there, here));
         let mut tunnels = Vec::new();
-        for suite in Suite::each_esp_transform() {
+        for (n, suite) in Suite::each_esp_transform().enumerate() {
             for (here, there) in OUTER {
-                for inner_v6 in [false, true] {
-                    for esn in [false, true] {
-                        let number = u16::try_from(tunnels.len()).expect("few tunnels");
-                        let spi = 0x1000 + u32::from(number) * 2;
-                        let sa = |spi, src, dst, udp| EspSa {
-                            esn,
-                            udp,
-                            ..EspSa::fresh(suite, spi, src, dst)
-                        };
-                        let inner = |side: u8| match inner_v6 {
-                            false => IpAddr::from([10, 100 + side, number.to_be_bytes()[1], 1]),
-                            true => {
-                                IpAddr::from([0xfd00 | u16::from(side), 0, 0, 0, 0, 0, number, 1])
-                            }
-                        };
-                        tunnels.push(Self {
-                            to_peer: sa(spi, here, there, udp),
-                            from_peer: sa(spi + 1, there, here, back),
-                            here: inner(1),
-                            there: inner(2),
-                            before: if esn { 0xffff_fffe } else { 0 },
-                        });
-                    }
+                for esn in [false, true] {
+                    // Each suite meets every family inside and outside; two of them every mix.
+                    let inner_v6 = esn ^ here.is_ipv6() ^ (n % 2 == 1);
+                    let number = u16::try_from(tunnels.len()).expect("few tunnels");
+                    let spi = 0x1000 + u32::from(number) * 2;
+                    let sa = |spi, src, dst, udp| EspSa {
+                        esn,
+                        udp,
+                        ..EspSa::fresh(suite, spi, src, dst)
+                    };
+                    let inner = |side: u8| match inner_v6 {
+                        false => IpAddr::from([10, 100 + side, number.to_be_bytes()[1], 1]),
+                        true => IpAddr::from([0xfd00 | u16::from(side), 0, 0, 0, 0, 0, number, 1]),
+                    };
+                    tunnels.push(Self {
+                        to_peer: sa(spi, here, there, udp),
+                        from_peer: sa(spi + 1, there, here, back),
+                        here: inner(1),
+                        there: inner(2),
+                        before: if esn { 0xffff_fffe } else { 0 },
+                    });
                 }
             }
         }

@@ -17,20 +17,28 @@ pub fn carry(from: &mut MemoryGateway, to: &mut MemoryGateway) -> Vec<Vec<u8>> {
 
 fn every_plan() -> impl Iterator<Item = TunnelPlan> {
     let flags = [false, true];
-    Suite::each_esp_transform().flat_map(move |suite| {
-        [Provider::Reference, Provider::Fast]
-            .into_iter()
-            .flat_map(move |provider| {
-                (0..8u8).map(move |n| TunnelPlan {
-                    suite,
-                    provider,
-                    esn: flags[usize::from(n & 1)],
-                    encap: flags[usize::from(n >> 1 & 1)],
-                    outer_v6: flags[usize::from(n >> 2 & 1)],
-                    ..TunnelPlan::default()
+    const ALL: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7];
+    Suite::each_esp_transform()
+        .enumerate()
+        .flat_map(move |(k, suite)| {
+            // Every mix for two suites, two opposite ones for each of the others.
+            let mixes = match suite {
+                Suite::AES128_GCM16 | Suite::AES128_SHA256 => ALL.to_vec(),
+                _ => vec![k as u8 % 8, !k as u8 % 8],
+            };
+            [Provider::Reference, Provider::Fast]
+                .into_iter()
+                .flat_map(move |provider| {
+                    mixes.clone().into_iter().map(move |n| TunnelPlan {
+                        suite,
+                        provider,
+                        esn: flags[usize::from(n & 1)],
+                        encap: flags[usize::from(n >> 1 & 1)],
+                        outer_v6: flags[usize::from(n >> 2 & 1)],
+                        ..TunnelPlan::default()
+                    })
                 })
-            })
-    })
+        })
 }
 
 #[test]
