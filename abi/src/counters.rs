@@ -51,6 +51,8 @@ pub enum WorkerCounter {
     HandedOver = 16,
     /// Bytes of outer fragments held when last looked at.
     ReassemblyBytes = 17,
+    /// Path MTUs learned from ICMP messages.
+    PathMtuLearned = 18,
 }
 
 /// Counters of one port on one worker.

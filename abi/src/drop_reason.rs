@@ -122,6 +122,10 @@ drop_reasons! {
     ReassembledTooBig = 45, "reassembled-too-big", "";
     /// Under transport mode, but it does not begin at this gateway and end at the peer, or the other way round.
     NotOwn = 46, "not-own", "RFC 4301 §4.1";
+    /// An ICMP error from outside about a packet of one of the SAs, which ends here.
+    IcmpAboutSa = 47, "icmp-about-sa", "RFC 4301 §6.1.1";
+    /// An ICMP error from outside that quotes no packet that an SA sealed lately.
+    ImplausibleIcmp = 48, "implausible-icmp", "RFC 4301 §6.1.1";
 }
 
 impl DropReason {

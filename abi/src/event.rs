@@ -26,6 +26,13 @@ pub enum Event {
     FirstPacket(SaRef),
     /// An outbound SA has no sequence numbers left (RFC 4303 §3.3.3).
     SequenceExhausted(SaRef),
+    /// A message from outside lowered an outbound SA's path MTU (RFC 4301 §8.2.1).
+    PathMtu {
+        /// The SA.
+        sa: SaRef,
+        /// Bytes of an outer packet.
+        bytes: u16,
+    },
     /// A packet needs an SA that is not there (RFC 4301 §5.1).
     Acquire {
         /// Slot of the policy.
@@ -49,6 +56,9 @@ impl Event {
             Self::HardExpired(r) => sa(3, r),
             Self::FirstPacket(r) => sa(4, r),
             Self::SequenceExhausted(r) => sa(5, r),
+            Self::PathMtu { sa, bytes } => {
+                [7, SaRef::to_word(Some(*sa)), u64::from(*bytes), 0, 0, 0]
+            }
             Self::Acquire {
                 policy,
                 source,
@@ -81,6 +91,10 @@ impl Event {
                 policy: (w[0] >> 32) as u32,
                 source: address(w[1], w[2]),
                 destination: address(w[3], w[4]),
+            },
+            7 => Self::PathMtu {
+                sa: sa()?,
+                bytes: u16::try_from(w[2]).ok()?,
             },
             _ => return None,
         })

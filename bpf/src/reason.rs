@@ -8,8 +8,6 @@ pub enum Reason {
     PassNotIp,
     /// To an address of this host.
     PassOwn,
-    /// A fragment of UDP to an own address: perhaps of IKE, perhaps of ESP in UDP.
-    PassUdpFragment,
     /// A DHCP server's answer to a port that has no IPv4 address yet.
     PassDhcp,
     /// Neighbour discovery to an own address that is otherwise protected.
@@ -28,6 +26,10 @@ pub enum Reason {
     RedirectAh,
     /// ESP in UDP, or a NAT keepalive, to an own address.
     RedirectNatT,
+    /// A fragment of UDP to an own address: perhaps of IKE, perhaps of ESP in UDP.
+    RedirectUdpFragment,
+    /// An ICMP error about something that this host has sealed.
+    RedirectIcmp,
     /// In clear to an own address that policy protects.
     RedirectProtected,
     /// Lengths or versions that contradict each other.
@@ -42,10 +44,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 18] = [
         Reason::PassNotIp,
         Reason::PassOwn,
-        Reason::PassUdpFragment,
         Reason::PassDhcp,
         Reason::PassNd,
         Reason::PassIke,
@@ -55,6 +56,8 @@ impl Reason {
         Reason::RedirectEsp,
         Reason::RedirectAh,
         Reason::RedirectNatT,
+        Reason::RedirectUdpFragment,
+        Reason::RedirectIcmp,
         Reason::RedirectProtected,
         Reason::DropMalformed,
         Reason::DropNestedVlan,
@@ -67,7 +70,6 @@ impl Reason {
         match self {
             Reason::PassNotIp => "pass-not-ip",
             Reason::PassOwn => "pass-own",
-            Reason::PassUdpFragment => "pass-udp-fragment",
             Reason::PassDhcp => "pass-dhcp",
             Reason::PassNd => "pass-nd",
             Reason::PassIke => "pass-ike",
@@ -77,6 +79,8 @@ impl Reason {
             Reason::RedirectEsp => "redirect-esp",
             Reason::RedirectAh => "redirect-ah",
             Reason::RedirectNatT => "redirect-nat-t",
+            Reason::RedirectUdpFragment => "redirect-udp-fragment",
+            Reason::RedirectIcmp => "redirect-icmp",
             Reason::RedirectProtected => "redirect-protected",
             Reason::DropMalformed => "drop-malformed",
             Reason::DropNestedVlan => "drop-nested-vlan",

@@ -31,9 +31,13 @@
 #define MAX_EXTENSIONS 6
 #define MAX_OPTIONS 40 // octets that an IPv4 header has room for
 
-// From <netinet/icmp6.h>, which does not compile for BPF.
+// From <linux/icmp.h> and <netinet/icmp6.h>, which do not compile for BPF.
+#define ICMP_DEST_UNREACH 3
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETERPROB 12
 #define ND_FIRST 133 // router solicitation
 #define ND_LAST 137  // redirect
+#define ICMPV6_LAST_ERROR 4 // parameter problem; errors begin at 1
 
 enum side { INSIDE = 0, OUTSIDE = 1 };
 
@@ -41,7 +45,6 @@ enum side { INSIDE = 0, OUTSIDE = 1 };
 enum reason {
 	PASS_NOT_IP,        // ARP, LLDP, and whatever else the data plane has no business with
 	PASS_OWN,           // to an address of this host
-	PASS_UDP_FRAGMENT,  // a fragment of UDP to an own address: perhaps of IKE, perhaps of ESP in UDP
 	PASS_DHCP,          // a DHCP server's answer to a port that has no IPv4 address yet
 	PASS_ND,            // neighbour discovery to an own address
 	PASS_IKE,           // IKE to an own address that is otherwise protected
@@ -51,6 +54,8 @@ enum reason {
 	REDIRECT_ESP,       // ESP to an own address, fragments included
 	REDIRECT_AH,        // AH to an own address, fragments included
 	REDIRECT_NAT_T,     // ESP in UDP, or a NAT keepalive, to an own address
+	REDIRECT_UDP_FRAGMENT, // a fragment of UDP to an own address: perhaps of IKE, perhaps of ESP in UDP
+	REDIRECT_ICMP,      // an ICMP error about something that this host has sealed
 	REDIRECT_PROTECTED, // in clear to an own address that policy protects
 	DROP_MALFORMED,     // lengths or versions that contradict each other
 	DROP_NESTED_VLAN,   // more than one VLAN tag: what is inside cannot be told
@@ -145,6 +150,33 @@ static __always_inline enum reason classify_udp(struct cursor *c, bool protected
 	return side == OUTSIDE ? REDIRECT_NAT_T : clear;
 }
 
+// Whether an ICMP error is about something that this host has sealed. `c` is at the ICMP header; behind its 8
+// octets the error quotes the packet.
+static __always_inline bool is_about_sealed(struct cursor *c, bool v6)
+{
+	__u8 *icmp = c->at, *quoted = c->at + 8;
+	if (!has(c, 8 + sizeof(struct ipv6hdr) + 4) && (v6 || !has(c, 8 + sizeof(struct iphdr) + 4)))
+		return false;
+	__u8 protocol;
+	__u64 header;
+	if (v6) {
+		if (icmp[0] < 1 || icmp[0] > ICMPV6_LAST_ERROR)
+			return false;
+		protocol = quoted[6];
+		header = sizeof(struct ipv6hdr);
+	} else {
+		if (icmp[0] != ICMP_DEST_UNREACH && icmp[0] != ICMP_TIME_EXCEEDED &&
+		    icmp[0] != ICMP_PARAMETERPROB)
+			return false;
+		protocol = quoted[9];
+		header = (quoted[0] & 0xf) * 4;
+	}
+	if (protocol != IPPROTO_UDP)
+		return protocol == IPPROTO_ESP || protocol == IPPROTO_AH;
+	__be16 *source = (void *)quoted + header;
+	return (void *)(source + 1) <= c->end && *source == bpf_htons(NAT_T_PORT);
+}
+
 // What arrives for an own address. `c` is at the header after IP; a fragment has none for us to read.
 static __always_inline enum reason classify_own(struct cursor *c, __u8 protocol, bool fragment,
 						bool protected, enum side side)
@@ -156,10 +188,15 @@ static __always_inline enum reason classify_own(struct cursor *c, __u8 protocol,
 	case IPPROTO_AH:
 		return side == OUTSIDE ? REDIRECT_AH : clear;
 	case IPPROTO_UDP:
-		// Only all fragments together can be told apart, and only the kernel has them all.
+		// Only all fragments together can be told apart, and the data plane puts them together.
 		if (fragment)
-			return protected ? REDIRECT_PROTECTED : PASS_UDP_FRAGMENT;
+			return side == OUTSIDE ? REDIRECT_UDP_FRAGMENT : clear;
 		return classify_udp(c, protected, side);
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		if (side == OUTSIDE && !fragment && is_about_sealed(c, protocol == IPPROTO_ICMPV6))
+			return REDIRECT_ICMP;
+		return clear;
 	default:
 		return clear;
 	}

@@ -43,6 +43,17 @@ pub fn of_sa(
     }
 }
 
+/// Remembers a path MTU learned at `now` (`CLOCK_BOOTTIME` nanoseconds).
+pub fn remember(state: &SaState<'_>, bytes: u16, now: u64) {
+    let learned = LearnedMtu {
+        bytes,
+        at: now / 1_000_000,
+    };
+    state
+        .learned_mtu()
+        .store(learned.to_word(), Ordering::Relaxed);
+}
+
 /// An ICMP error from outside about a packet of this gateway's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AboutSa {
@@ -60,39 +71,61 @@ pub struct AboutSa {
     pub len: usize,
 }
 
-impl AboutSa {
-    /// Reads an ICMP error; `None` if what it quotes is no sealed packet.
-    pub fn read(error: &Packet) -> Option<Self> {
-        let quoted = Quoted::of(error)?;
+/// What an ICMP error from outside is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A sealed packet.
+    Sealed(AboutSa),
+    /// An IKE message, or something on IKE's ports of which not enough is quoted to tell.
+    Ike,
+    /// Anything else.
+    Other,
+}
+
+impl About {
+    /// Reads an ICMP error.
+    pub fn read(error: &Packet) -> Self {
+        let Some(quoted) = Quoted::of(error) else {
+            return Self::Other;
+        };
         let word = |at: usize| {
             let bytes = quoted.upper.get(at..)?.first_chunk::<4>()?;
             Some(u32::from_be_bytes(*bytes))
         };
-        let (protocol, spi, sequence, ports) = match quoted.protocol {
-            protocol::ESP => (Protocol::Esp, word(0)?, word(4), None),
-            protocol::AH => (Protocol::Ah, word(4)?, word(8), None),
+        let (protocol, spi, ports) = match quoted.protocol {
+            protocol::ESP => (Protocol::Esp, 0, None),
+            protocol::AH => (Protocol::Ah, 4, None),
             protocol::UDP => {
-                let header = udp::Udp::ref_from_prefix(quoted.upper).ok()?.0;
+                let Ok((header, _)) = udp::Udp::ref_from_prefix(quoted.upper) else {
+                    return Self::Other;
+                };
                 let ports = [header.source.get(), header.destination.get()];
-                if !ports.contains(&udp_encap::PORT) {
-                    return None;
+                match ports[0] {
+                    udp_encap::IKE_PORT => return Self::Ike,
+                    udp_encap::PORT => (Protocol::Esp, udp::LEN, Some(ports)),
+                    _ => return Self::Other,
                 }
-                // Four octets of zero are IKE's; without them in sight nobody can tell.
-                let spi = word(udp::LEN).filter(|spi| *spi != 0)?;
-                (Protocol::Esp, spi, word(udp::LEN + 4), Some(ports))
             }
-            _ => return None,
+            _ => return Self::Other,
         };
-        Some(Self {
-            key: SaKey::of(protocol, Spi(spi), quoted.destination),
-            source: quoted.source,
-            sequence,
-            ports,
-            mtu: told_mtu(error, quoted.len),
-            len: quoted.len,
-        })
+        let sequence = word(spi + 4);
+        match word(spi) {
+            // Four octets of zero are IKE's; without them in sight nobody can tell.
+            None | Some(0) if ports.is_some() => Self::Ike,
+            None => Self::Other,
+            Some(spi) => Self::Sealed(AboutSa {
+                key: SaKey::of(protocol, Spi(spi), quoted.destination),
+                source: quoted.source,
+                sequence,
+                ports,
+                mtu: told_mtu(error, quoted.len),
+                len: quoted.len,
+            }),
+        }
     }
+}
 
+impl AboutSa {
     /// Whether an outbound SA may well have sent the quoted packet.
     pub fn is_plausible(&self, record: &SaRecord, state: &SaState<'_>) -> bool {
         let encap = [record.encap_source, record.encap_destination];

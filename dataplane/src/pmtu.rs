@@ -1,10 +1,18 @@
 //! How large an inner packet may be so that it fits its SA's path (RFC 4301 §8.2), and TCP's MSS.
 //!
-//! A sealed packet always fits: the inner one is refused with the MTU, or cut before it is sealed where
-//! IPv4 lets us. So a path too narrow for an inner packet of 1,280 bytes carries no IPv6 of full size:
-//= RFC 2473 §7.1 (a) not done: the outer packet is not fragmented for an inner IPv6 MTU below 1280
+//! What does not fit is refused with the MTU, cut before it is sealed, or sealed whole and cut then, as its
+//! headers and its SA say:
+//!
+//! | inner packet | before sealing | [`SaFlags::FRAGMENT_AFTER`] | and [`SaFlags::DF_CLEAR`] |
+//! | --- | --- | --- | --- |
+//! | IPv4 without DF | cut inside | cut outside | cut outside |
+//! | IPv4 with DF | refused | refused | cut outside |
+//! | IPv6 of at most 1,280 bytes | cut outside | cut outside | cut outside |
+//! | IPv6 of more | refused | refused | cut outside |
+//!
+//! Outside tunnel mode a packet that may be cut is always cut after it is sealed.
 
-use adit_abi::Mode;
+use adit_abi::{Mode, SaFlags};
 use zerocopy::FromBytes;
 
 use crate::headers::checksum::replaced;
@@ -51,6 +59,35 @@ fn payload_mtu(sa: &SaContext, egress: u16, header: usize) -> usize {
     let room = usize::from(outer).saturating_sub(fixed);
     let block = sa.suite.block();
     (room / block * block).saturating_sub(2)
+}
+
+/// Whether a packet that does not fit its SA's path is sealed whole, the outer packet cut afterwards.
+#[cold]
+pub fn is_cut_after_sealing(sa: &SaContext, packet: &Packet) -> bool {
+    //= RFC 2473 §7.1 (a): an IPv6 packet that fits 1280 bytes is carried, in fragments of the tunnel packet
+    if !packet.is_v4() && packet.len() <= ipv6::MINIMUM_MTU {
+        return true;
+    }
+    if sa.mode != Mode::Tunnel {
+        //= RFC 4303 §3.3.4: in transport mode fragmentation comes after ESP
+        return packet.may_be_fragmented();
+    }
+    let flags = sa.record.flags;
+    let never = flags.contains(SaFlags::DF_SET) && sa.record.destination.is_v4();
+    flags.contains(SaFlags::FRAGMENT_AFTER)
+        && !never
+        && (flags.contains(SaFlags::DF_CLEAR) || packet.may_be_fragmented())
+}
+
+/// The MTU that the sender of a packet is told where `mtu` fits.
+#[cold]
+pub fn told(packet: &Packet, mtu: usize) -> usize {
+    //= RFC 2473 §7.1 (b): no sender of IPv6 is told less than 1280
+    if packet.is_v4() {
+        mtu
+    } else {
+        mtu.max(ipv6::MINIMUM_MTU)
+    }
 }
 
 /// Lowers the MSS option of a TCP SYN to what fits `mtu` bytes of IP packet; whether it did.

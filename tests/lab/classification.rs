@@ -102,9 +102,27 @@ fn fragment6(to: [u8; 16], next: u8, offset_and_more: u16, payload: &[u8]) -> Ve
     ip6(to, 44, &fragment)
 }
 
+/// An ICMP message of this type, and behind its header the beginning of an IPv4 packet.
+fn quoting4(kind: u8, protocol: u8, port: u16) -> Vec<u8> {
+    let mut message = vec![kind, 4, 0, 0, 0, 0, 0, 0, 0x45];
+    message.resize(8 + 20 + 8, 0);
+    message[8 + 9] = protocol;
+    message[28..30].copy_from_slice(&port.to_be_bytes());
+    message
+}
+
+/// An ICMPv6 message of this type, and behind its header the beginning of an IPv6 packet.
+fn quoting6(kind: u8, next: u8) -> Vec<u8> {
+    let mut message = vec![kind, 0, 0, 0, 0, 0, 5, 0, 0x60];
+    message.resize(8 + 40 + 8, 0);
+    message[8 + 6] = next;
+    message
+}
+
 const ESP: u8 = 50;
 const AH: u8 = 51;
 const UDP: u8 = 17;
+const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const TCP: u8 = 6;
 const MORE: u16 = 0x2000;
@@ -198,8 +216,16 @@ fn cases() -> Vec<Case> {
         ("IKE on 4500", udp4(own4, 4500, &ike), PassOwn, PassOwn),
         ("IKE on 500", udp4(own4, 500, &ike), PassOwn, PassOwn),
         ("IKE on 4500, IPv6", udp6(own6, 4500, &ike), PassOwn, PassOwn),
-        ("first fragment of ESP in UDP", fragment4(udp4(own4, 4500, &esp), MORE), PassUdpFragment, PassUdpFragment),
-        ("later fragment of UDP, IPv6", fragment6(own6, UDP, 0x0100, &esp), PassUdpFragment, PassUdpFragment),
+        ("first fragment of ESP in UDP", fragment4(udp4(own4, 4500, &esp), MORE), PassOwn, RedirectUdpFragment),
+        ("an error about ESP", ip4(own4, ICMP, &quoting4(3, ESP, 0)), PassOwn, RedirectIcmp),
+        ("an error about ESP in UDP", ip4(own4, ICMP, &quoting4(11, UDP, 4500)), PassOwn, RedirectIcmp),
+        ("an error about DNS", ip4(own4, ICMP, &quoting4(3, UDP, 53)), PassOwn, PassOwn),
+        ("an echo that looks like an error", ip4(own4, ICMP, &quoting4(8, ESP, 0)), PassOwn, PassOwn),
+        ("an error cut short", ip4(own4, ICMP, &quoting4(3, ESP, 0)[..30]), PassOwn, PassOwn),
+        ("an error about AH, IPv6", ip6(own6, ICMPV6, &quoting6(2, AH)), PassOwn, RedirectIcmp),
+        ("an error about TCP, IPv6", ip6(own6, ICMPV6, &quoting6(1, TCP)), PassOwn, PassOwn),
+        ("an ICMPv6 echo", ip6(own6, ICMPV6, &quoting6(128, ESP)), PassOwn, PassOwn),
+        ("later fragment of UDP, IPv6", fragment6(own6, UDP, 0x0100, &esp), PassOwn, RedirectUdpFragment),
         ("ESP in UDP to another", udp4(other4, 4500, &esp[2..]), RedirectTransit, RedirectTransit),
         ("clear to a protected address", udp4(shielded4, 22, b"x"), RedirectProtected, RedirectProtected),
         ("clear to a protected address, IPv6", ip6(shielded6, ICMPV6, &echo), RedirectProtected, RedirectProtected),
@@ -207,7 +233,7 @@ fn cases() -> Vec<Case> {
         ("ESP in UDP to a protected address", udp4(shielded4, 4500, &esp[2..]), RedirectProtected, RedirectNatT),
         ("IKE to a protected address", udp4(shielded4, 500, &ike), PassIke, PassIke),
         ("IKE on 4500 to a protected address", udp6(shielded6, 4500, &ike), PassIke, PassIke),
-        ("fragment to a protected address", fragment4(udp4(shielded4, 500, &ike), MORE), RedirectProtected, RedirectProtected),
+        ("fragment to a protected address", fragment4(udp4(shielded4, 500, &ike), MORE), RedirectProtected, RedirectUdpFragment),
         ("ND to a protected address", ip6(shielded6, ICMPV6, &neighbour_advertisement), PassNd, PassNd),
         ("ND to us", ip6(own6, ICMPV6, &router_solicitation), PassOwn, PassOwn),
         ("ND to another", ip6(other6, ICMPV6, &neighbour_advertisement), RedirectTransit, RedirectTransit),

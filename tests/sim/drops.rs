@@ -5,6 +5,7 @@ use adit_dataplane::memory_gateway::{INSIDE, MemoryGateway, OUTSIDE, Site, Tunne
 
 use crate::packets::{body, cuttable, ip, ping, raw, rechecksum, sealed, udp, udp_of};
 use crate::reassembly::cut;
+use crate::too_big::error_about;
 
 /// A case takes a gateway of a pair and makes it drop exactly one packet.
 type Case = fn(&mut MemoryGateway);
@@ -285,6 +286,16 @@ const CASES: &[(DropReason, Case)] = &[
         for id in 0..65 {
             g.from_outside(&cut(&packet, &[32], id)[1]);
         }
+    }),
+    (DropReason::IcmpAboutSa, |g| {
+        g.from_inside(&udp_of(here(), there(), 1400));
+        g.run();
+        let packet = g.outside.drain().remove(0)[14..].to_vec();
+        g.from_outside(&error_about(&packet, 3, 4, 1400, 48));
+    }),
+    (DropReason::ImplausibleIcmp, |g| {
+        let packet = raw(Site(1).outer(false), Site(2).outer(false), 50, &[9; 64]);
+        g.from_outside(&error_about(&packet, 3, 4, 1400, 48));
     }),
     (DropReason::ReassembledTooBig, |g| {
         let packet = raw(Site(2).outer(false), Site(1).outer(false), 50, &[9; 2000]);

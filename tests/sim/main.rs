@@ -14,5 +14,6 @@ mod reassembly;
 mod replay;
 mod selectors;
 mod spd;
+mod too_big;
 mod tunnel;
 mod workers;

@@ -14,7 +14,7 @@ fn hosts(v6: bool) -> (Address, Address) {
 }
 
 /// The MTU that an ICMP error in this frame tells, of whichever family.
-fn told_mtu(frame: &[u8]) -> u32 {
+pub fn told_mtu(frame: &[u8]) -> u32 {
     assert_checksums(&frame[14..]);
     match parse(&frame[14..]).transport.unwrap() {
         TransportSlice::Icmpv4(icmp) => match icmp.icmp_type() {

@@ -197,13 +197,31 @@ fn fragments_of_ike_and_of_clear_traffic_go_on_one_by_one() {
         }
         a.run();
         assert_eq!(a.host.drain().len(), 6, "{:?}", a.all_drops());
-        // In clear to an own address: what the policies say of its ports, for every fragment.
+        // In clear to an own address: the kernel's too, as if it had come whole.
         let other = cut(&udp(from, to, (53, 3000), &message), &[1000, 2000], 3);
         for piece in other.iter().rev() {
             a.from_outside(piece);
         }
         a.run();
-        assert_eq!(a.all_drops(), [(DropReason::NoPolicy, 3)]);
+        assert_eq!(a.host.drain().len(), 3, "{:?}", a.all_drops());
+        // Unless policies have to do with its ports, which only the first fragment shows.
+        let mut selector = adit_abi::Selector::between(all(v6), all(v6));
+        (selector.protocol, selector.local_ports) = (17, adit_abi::PortRange::one(3000));
+        a.add_policy(selector, 1, adit_abi::Action::Protect);
+        a.refresh();
+        for piece in cut(&udp(from, to, (53, 3000), &message), &[1000, 2000], 4) {
+            a.from_outside(&piece);
+        }
+        a.run();
+        assert_eq!(a.all_drops(), [(DropReason::ClearUnderProtect, 3)]);
+    }
+}
+
+fn all(v6: bool) -> adit_abi::Prefix {
+    let any = adit_abi::Address::v4([0; 4]);
+    match v6 {
+        true => adit_abi::Prefix::from_mapped(adit_abi::Address::UNSPECIFIED, 0),
+        false => adit_abi::Prefix::from_mapped(any, 96),
     }
 }
 

@@ -226,6 +226,15 @@ impl Gateway {
             Event::HardExpired(sa) => self.sadb.handle_hard_expired(sa),
             Event::FirstPacket(sa) => self.tell_of_sa("first-packet", sa),
             Event::SequenceExhausted(sa) => self.tell_of_sa("sequence-exhausted", sa),
+            Event::PathMtu { sa, bytes } => {
+                let Some(quiet) = self.limit.admit("path-mtu", Instant::now()) else {
+                    return;
+                };
+                if let Some(key) = self.sadb.key_of(sa) {
+                    info!(sa = ?key, bytes, quiet, "path-mtu: a router on the way takes less");
+                    self.notice("path-mtu", &key);
+                }
+            }
             Event::Acquire {
                 policy,
                 source,

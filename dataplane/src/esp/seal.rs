@@ -20,6 +20,14 @@ use crate::udp_encap;
 #[derive(Debug)]
 pub struct Sealed(Packet);
 
+impl Sealed {
+    /// Bytes of the outer packet.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl sealed::Sealed for Sealed {}
 
 impl Cleared for Sealed {

@@ -117,6 +117,26 @@ impl Forward {
         self.put_on_wire(packet.frame, wire, turn);
     }
 
+    /// Sends a cleared packet of the gateway's own that is larger than `mtu`, in fragments.
+    #[cold]
+    pub fn send_in_pieces<T: Cleared>(
+        &mut self,
+        item: T,
+        wire: &Wire,
+        mtu: u16,
+        turn: &mut Turn<'_>,
+    ) {
+        match Fragments::of_own(item.into_packet(), mtu.into(), &turn.ledger) {
+            Ok(mut pieces) => {
+                while let Some(piece) = pieces.next(&mut turn.ledger) {
+                    self.put_on_wire(piece.frame, wire, turn);
+                }
+                pieces.finish(&mut turn.ledger);
+            }
+            Err((packet, reason)) => turn.ledger.drop(packet.frame, reason),
+        }
+    }
+
     fn put_on_wire(&mut self, frame: Frame, wire: &Wire, turn: &mut Turn<'_>) {
         match wire.mac {
             Some(mac) => self.emit(frame, wire, mac, &mut turn.ledger),

@@ -211,7 +211,7 @@ mod tests {
         );
         ip.traffic_class = ecn;
         ip.id = U16::new(9);
-        ip.fragment = U16::new(range.start as u16 / 8 | if more { 0x2000 } else { 0 });
+        ip.fragment = U16::new((range.start as u16 / 8) | if more { 0x2000 } else { 0 });
         ip.total_len = U16::new(20 + range.len() as u16);
         ip.write_checksum();
         let mut bytes = zerocopy::IntoBytes::as_bytes(&ip).to_vec();

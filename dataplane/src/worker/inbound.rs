@@ -1,10 +1,11 @@
 //! From outside to inside: SAD, anti-replay, open, admit; and the check of what comes in clear
 //! (RFC 4301 §5.2).
 
-use adit_abi::{Address, Direction, DropReason, Mode, SaRef, Side, WorkerCounter};
+use adit_abi::{Address, Direction, DropReason, Event, Mode, SaRef, Side, WorkerCounter};
 use arrayvec::ArrayVec;
 
 use super::Stages;
+use super::outbound::outer_wire;
 use crate::classify::{Arrival, arrival, check_addresses};
 use crate::esp::open::{Arrived, Opened, open};
 use crate::esp::runs::{BySa, take_run};
@@ -13,6 +14,7 @@ use crate::frame::BURST;
 use crate::headers::protocol;
 use crate::icmp::Problem;
 use crate::packet::{Fragment, Packet, Packets};
+use crate::path_mtu::{self, About, AboutSa};
 use crate::pmtu;
 use crate::reassembly::{self, Ready};
 use crate::spd::admit::{Admitted, admit};
@@ -26,11 +28,15 @@ impl Stages {
         let mut known: Option<(Address, bool)> = None;
         for packet in packets.drain(..) {
             let fragment = packet.fragment != Fragment::Whole;
-            let own = (fragment || matches!(packet.protocol, protocol::UDP | protocol::AH))
+            let own = (fragment || may_concern_us(packet.protocol))
                 && is_own(turn, &mut known, packet.destination);
             if fragment && own && reassembly::holds(&packet) {
                 //= RFC 4303 §3.4.1: reassembly comes before ESP
                 self.reassembly.take(packet, turn);
+                continue;
+            }
+            if own && packet.is_icmp_error() && !fragment {
+                self.icmp_error(turn, packet);
                 continue;
             }
             let arrival = arrival(&packet, own);
@@ -82,12 +88,57 @@ impl Stages {
                     whole.push(packet);
                 }
                 Ready::Ike(packet) => self.forward.forward(Bypassed::ike(packet), false, turn),
-                Ready::Clear(packet) => self.clear(turn, packet),
+                Ready::Clear(packet) => self.clear_fragment(turn, packet),
             }
         }
         if !whole.is_empty() {
             self.inbound(turn, &mut whole);
         }
+    }
+
+    /// An ICMP error from outside to one of the gateway's own addresses: about a sealed packet, or about
+    /// something else, which is the policies' and the kernel's.
+    #[cold]
+    fn icmp_error(&mut self, turn: &mut Turn<'_>, packet: Packet) {
+        let about = match About::read(&packet) {
+            About::Sealed(about) => about,
+            About::Ike => return self.forward.forward(Bypassed::ike(packet), false, turn),
+            About::Other => return self.clear(turn, packet),
+        };
+        let reason = match self.learn(turn, &about) {
+            Ok(()) => DropReason::IcmpAboutSa,
+            Err(reason) => reason,
+        };
+        turn.ledger.drop(packet.frame, reason);
+    }
+
+    /// Takes an SA's path MTU from a plausible message.
+    fn learn(&mut self, turn: &mut Turn<'_>, about: &AboutSa) -> Result<(), DropReason> {
+        let unknown = DropReason::ImplausibleIcmp;
+        let sa = turn.policy.find_sa(&about.key).ok_or(unknown)?;
+        let window = turn.state.capacity().window;
+        let context = self
+            .sad
+            .context(turn.policy, window, sa)
+            .map_err(|_| unknown)?;
+        let state = context.state(turn.state)?;
+        if context.direction != Direction::Outbound || !about.is_plausible(&context.record, &state)
+        {
+            return Err(unknown);
+        }
+        let settings = turn.snapshot.spd.settings();
+        //= RFC 4301 §6.1.1: the administrator may have unauthenticated messages ignored
+        if settings.believe_too_big == 0 {
+            return Ok(());
+        }
+        let egress = outer_wire(context, &mut self.forward, turn)?.mtu;
+        let current = path_mtu::of_sa(&context.record, &state, egress, settings, turn.now);
+        if let Some(bytes) = about.lesson(current, settings) {
+            path_mtu::remember(&state, bytes, turn.now);
+            turn.ledger.add(WorkerCounter::PathMtuLearned, 1);
+            turn.events.push(Event::PathMtu { sa, bytes });
+        }
+        Ok(())
     }
 
     /// An ESP packet without an SA: dropped, or somebody else's on its way through.
@@ -124,6 +175,17 @@ impl Stages {
             Decision::Bypass(_) | Decision::Seal(_) => DropReason::NoPolicy,
         };
         turn.ledger.drop(packet.frame, reason);
+    }
+
+    /// A fragment of a UDP packet in clear for the gateway itself. Where no policy has to do with it the kernel
+    /// would have got it without us, had it come whole.
+    fn clear_fragment(&mut self, turn: &mut Turn<'_>, packet: Packet) {
+        match decide::clear_inbound(&turn.snapshot.spd, &packet) {
+            Decision::Drop(DropReason::NoPolicy, _) => {
+                self.forward.forward(Bypassed::ike(packet), false, turn);
+            }
+            _ => self.clear(turn, packet),
+        }
     }
 
     /// Opens a run and forwards what is admitted; on error the packets left in it are the caller's to
@@ -219,6 +281,15 @@ impl Stages {
         }
         transit.push(admitted.into_transit());
     }
+}
+
+/// Whether packets of this protocol are looked at further when they are for the gateway itself.
+#[inline]
+fn may_concern_us(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        protocol::UDP | protocol::AH | protocol::ICMP | protocol::ICMPV6
+    )
 }
 
 /// Whether an address is the gateway's own, remembered from packet to packet of a burst.

@@ -13,6 +13,7 @@ use crate::fragment::Fragments;
 use crate::icmp::Problem;
 use crate::mode;
 use crate::packet::{Packet, Packets};
+use crate::path_mtu;
 use crate::pmtu;
 use crate::sad::SaContext;
 use crate::spd::{Bypassed, Decision, decide};
@@ -134,9 +135,12 @@ impl Stages {
         if context.direction != Direction::Outbound {
             return Err(DropReason::BadSa);
         }
-        context.state(turn.state)?;
+        let state = context.state(turn.state)?;
         let wire = outer_wire(context, &mut self.forward, turn)?;
-        let mtu = pmtu::inner_mtu(context, wire.mtu);
+        let settings = turn.snapshot.spd.settings();
+        let path = path_mtu::of_sa(&context.record, &state, wire.mtu, settings, turn.now);
+        let mtu = pmtu::inner_mtu(context, path);
+        let way = Way { wire, path };
         let clamp = turn.snapshot.spd.settings().clamp_mss != 0;
         let mut ready = Packets::new();
         for mut packet in run.drain(..) {
@@ -160,39 +164,48 @@ impl Stages {
                 continue;
             }
             let through_sa = packet.side == Side::Outside;
-            let mtu = pmtu::inner_mtu_for(context, wire.mtu, mtu, &packet);
+            let mtu = pmtu::inner_mtu_for(context, path, mtu, &packet);
             if packet.side != Side::Host && packet.hop_limit() <= 1 {
                 let problem = Problem::TimeExceeded;
                 turn.report(packet, DropReason::HopLimit, problem, through_sa);
                 continue;
             }
+            let after = packet.len() > mtu && pmtu::is_cut_after_sealing(context, &packet);
             let whole = context.mode != Mode::Tunnel || !packet.may_be_fragmented();
-            if packet.len() > mtu && whole {
+            if packet.len() > mtu && whole && !after {
                 //= RFC 4301 §8.2.1: what does not fit and must not be cut is refused with the MTU
-                turn.report(packet, DropReason::TooBig, Problem::TooBig(mtu), through_sa);
+                let problem = Problem::TooBig(pmtu::told(&packet, mtu));
+                turn.report(packet, DropReason::TooBig, problem, through_sa);
                 continue;
             }
             //= RFC 4301 §5.1.2.1: the inner TTL is counted down when a gateway forwards into a tunnel
             if packet.side != Side::Host {
                 packet.decrement_hop_limit();
             }
-            if packet.len() <= mtu {
-                push(packet, &mut ready, context, &wire, &mut self.forward, turn);
+            if packet.len() <= mtu || after {
+                push(packet, &mut ready, context, &way, &mut self.forward, turn);
                 continue;
             }
             match Fragments::of(packet, mtu, &turn.ledger) {
                 Ok(mut pieces) => {
                     while let Some(piece) = pieces.next(&mut turn.ledger) {
-                        push(piece, &mut ready, context, &wire, &mut self.forward, turn);
+                        push(piece, &mut ready, context, &way, &mut self.forward, turn);
                     }
                     pieces.finish(&mut turn.ledger);
                 }
                 Err((packet, reason)) => turn.ledger.drop(packet.frame, reason),
             }
         }
-        seal_and_send(&mut ready, context, &wire, &mut self.forward, turn);
+        seal_and_send(&mut ready, context, &way, &mut self.forward, turn);
         Ok(())
     }
+}
+
+/// Where an SA's packets leave.
+struct Way {
+    wire: Wire,
+    /// Bytes of the largest packet that gets to the other end.
+    path: u16,
 }
 
 /// Where an SA's packets leave, remembered while the snapshot lasts.
@@ -221,12 +234,12 @@ fn push(
     packet: Packet,
     ready: &mut Packets,
     context: &SaContext,
-    wire: &Wire,
+    way: &Way,
     forward: &mut Forward,
     turn: &mut Turn<'_>,
 ) {
     if ready.is_full() {
-        seal_and_send(ready, context, wire, forward, turn);
+        seal_and_send(ready, context, way, forward, turn);
     }
     ready.push(packet);
 }
@@ -234,7 +247,7 @@ fn push(
 fn seal_and_send(
     ready: &mut Packets,
     context: &SaContext,
-    wire: &Wire,
+    way: &Way,
     forward: &mut Forward,
     turn: &mut Turn<'_>,
 ) {
@@ -244,7 +257,11 @@ fn seal_and_send(
     match context.state(turn.state) {
         Ok(state) => {
             for sealed in seal(ready, context, &state, turn) {
-                forward.send(sealed, wire, turn);
+                if sealed.len() > usize::from(way.path) {
+                    forward.send_in_pieces(sealed, &way.wire, way.path, turn);
+                } else {
+                    forward.send(sealed, &way.wire, turn);
+                }
             }
         }
         Err(reason) => {
