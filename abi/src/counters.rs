@@ -53,6 +53,8 @@ pub enum WorkerCounter {
     ReassemblyBytes = 17,
     /// Path MTUs learned from ICMP messages.
     PathMtuLearned = 18,
+    /// Fragments that the packets put together came in.
+    ReassembledFrom = 19,
 }
 
 /// Counters of one port on one worker.

@@ -25,7 +25,10 @@ fn assert_accounts(g: &MemoryGateway) {
     .iter()
     .sum();
     let dropped: u64 = DropReason::ALL.iter().map(|r| worker.drops(*r)).sum();
-    let ends = ports(PortCounter::SentPackets) + dropped + g.worker.waiting() as u64;
+    let joined =
+        worker.value(WorkerCounter::ReassembledFrom) - worker.value(WorkerCounter::Reassembled);
+    let held = (g.worker.waiting() + g.worker.fragments_held()) as u64;
+    let ends = ports(PortCounter::SentPackets) + dropped + held + joined;
     assert_eq!(
         ports(PortCounter::ReceivedPackets) + made,
         ends,

@@ -137,6 +137,11 @@ impl Reassembly {
             .set(WorkerCounter::ReassemblyBytes, self.table.bytes() as u64);
     }
 
+    /// Fragments held.
+    pub fn fragments(&self) -> usize {
+        self.table.fragments()
+    }
+
     /// Something that goes on, if there is anything.
     #[inline]
     pub fn next(&mut self, ledger: &mut Ledger<'_>) -> Option<Ready> {
@@ -246,6 +251,9 @@ impl Reassembly {
         let Some(mut frame) = turn.ledger.stock.take() else {
             return count(&[entry], DropReason::NoFrame, &mut turn.ledger);
         };
+        let fragments = entry.datagram.len() as u64;
+        turn.ledger.add(WorkerCounter::Reassembled, 1);
+        turn.ledger.add(WorkerCounter::ReassembledFrom, fragments);
         if let Err(reason) = entry.datagram.write(&mut frame) {
             return turn.ledger.drop(frame, reason);
         }
@@ -253,10 +261,7 @@ impl Reassembly {
             return turn.ledger.drop(frame, DropReason::BadFragment);
         };
         match classify::parse(frame, port, side) {
-            Ok(packet) => {
-                turn.ledger.add(WorkerCounter::Reassembled, 1);
-                self.whole.push_back(packet);
-            }
+            Ok(packet) => self.whole.push_back(packet),
             Err(refused) => turn.ledger.refuse(refused),
         }
     }

@@ -222,6 +222,11 @@ impl Table {
         self.entries.len()
     }
 
+    /// How many fragments they hold.
+    pub fn fragments(&self) -> usize {
+        self.entries.values().map(|e| e.datagram.len()).sum()
+    }
+
     /// Bytes of fragments held.
     pub fn bytes(&self) -> usize {
         self.classes.iter().map(|class| class.bytes).sum()

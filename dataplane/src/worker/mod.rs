@@ -241,6 +241,11 @@ impl Worker {
         self.stages.forward.waiting()
     }
 
+    /// Fragments of outer packets that wait for the others.
+    pub fn fragments_held(&self) -> usize {
+        self.stages.reassembly.fragments()
+    }
+
     /// Free frames at hand.
     pub fn free_frames(&self) -> usize {
         self.stock.len()
