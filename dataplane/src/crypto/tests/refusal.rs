@@ -2,7 +2,7 @@
 
 use super::{PROVIDERS, body, is_cbc, open, seal, transform, unsealed};
 use crate::crypto::{Job, KeyError, Keys};
-use adit_abi::Suite;
+use adit_abi::{Integrity, Suite};
 use proptest::prelude::*;
 
 #[test]
@@ -210,6 +210,54 @@ fn any_short_packet_is_refused() {
                 assert!(!open(&*transform, &mut vec![0; len], 0), "{suite} {len}");
                 assert!(!seal(&*transform, &mut vec![0; len], 0), "{suite} {len}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_suite_of_ah_makes_no_esp_transform() {
+    for suite in Suite::every_ah() {
+        let auth = vec![1; suite.auth_key_len()];
+        let keys = Keys {
+            enc: &[],
+            auth: &auth,
+        };
+        for provider in PROVIDERS {
+            let error = provider.transform(suite, keys, false).err();
+            assert_eq!(error, Some(KeyError::Ah(suite)));
+        }
+    }
+}
+
+#[test]
+fn an_authenticator_refuses_wrong_keys_wrong_lengths_too_many_parts_and_numbers_that_do_not_fit() {
+    for integrity in Integrity::all() {
+        for provider in PROVIDERS {
+            for got in (0..80).filter(|got| *got != integrity.key_len()) {
+                let error = provider.authenticator(integrity, &vec![7; got], false);
+                assert!(matches!(error.err(), Some(KeyError::Integrity { .. })));
+            }
+            let key = vec![7; integrity.key_len()];
+            let [short, long] = [false, true].map(|esn| {
+                let made = provider.authenticator(integrity, &key, esn);
+                made.expect("a key of the right length")
+            });
+            let parts: [&[u8]; 2] = [b"header", b"payload"];
+            let mut icv = vec![0; integrity.icv_len()];
+            assert!(!short.sign(&parts, 1 << 32, &mut icv), "{integrity}");
+            assert!(!short.sign(&[b"x".as_slice(); 16], 1, &mut icv));
+            for len in (0..40).filter(|len| *len != integrity.icv_len()) {
+                assert!(!short.sign(&parts, 1, &mut vec![0; len]), "{integrity}");
+                assert!(!short.verify(&parts, 1, &vec![0; len]), "{integrity}");
+            }
+            assert!(short.sign(&parts, 1, &mut icv));
+            assert!(short.verify(&parts, 1, &icv), "{integrity}");
+            assert!(!short.verify(&parts, 1 << 32 | 1, &icv), "{integrity}");
+            assert!(!long.verify(&parts, 1, &icv), "{integrity}");
+            assert!(!short.verify(&[b"header", b"payloae"], 1, &icv));
+            assert!(long.sign(&[b"x".as_slice(); 15], 1 << 32, &mut icv));
+            assert!(long.verify(&[b"x".as_slice(); 15], 1 << 32, &icv));
+            assert!(!long.verify(&[b"x".as_slice(); 15], 2 << 32, &icv));
         }
     }
 }
