@@ -5,11 +5,12 @@
 //! | [`endpoint`] | the engine as its caller sees it: inputs, outputs |
 //! | [`config`] | connections and children, the endpoint's settings |
 //! | `v2` | IKEv2 |
-//! | [`proposal`], [`crypto`], [`identity`] | what both versions of IKE share |
+//! | [`proposal`], [`crypto`], [`cert`], [`identity`] | what both versions of IKE share |
 //! | [`eap`] | EAP and EAP-MSCHAPv2 |
 //! | [`wire`] | messages as octets |
 //! | [`time`], [`random`] | the clock and the random numbers, which the caller brings |
 
+pub mod cert;
 pub mod config;
 pub mod crypto;
 pub mod eap;
