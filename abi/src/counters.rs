@@ -55,6 +55,13 @@ pub enum WorkerCounter {
     PathMtuLearned = 18,
     /// Fragments that the packets put together came in.
     ReassembledFrom = 19,
+    /// Dummy packets sent (RFC 4303 §2.6).
+    DummiesSent = 20,
+    /// Packets whose inner and outer ECN fields no tunnel makes, and which are always dangerous: `(!!!)` in RFC 6040
+    /// figure 4.
+    EcnInvalid = 21,
+    /// The same for possibly dangerous ones: `(!)`.
+    EcnUnusual = 22,
 }
 
 /// Counters of one port on one worker.

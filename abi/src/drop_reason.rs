@@ -126,6 +126,8 @@ drop_reasons! {
     IcmpAboutSa = 47, "icmp-about-sa", "RFC 4301 §6.1.1";
     /// An ICMP error from outside that quotes no packet that an SA sealed lately.
     ImplausibleIcmp = 48, "implausible-icmp", "RFC 4301 §6.1.1";
+    /// An ICMP error through an SA quotes a packet that the SA's counterpart would not have carried.
+    IcmpQuote = 49, "icmp-quote", "RFC 4301 §6.2";
 }
 
 impl DropReason {

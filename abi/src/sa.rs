@@ -191,11 +191,19 @@ impl SaFlags {
     /// ICMP errors must quote a packet that the SA would carry the other way, even where their own header
     /// fits the selectors (RFC 4301 §6.2).
     pub const ICMP_CHECK: Self = Self(1 << 21);
+    /// The SA sends dummy packets, [`SaRecord::dummies`] a second.
+    pub const DUMMIES: Self = Self(1 << 22);
 
     /// Whether every bit of `other` is set.
     #[inline]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether any bit of `other` is set.
+    #[inline]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Both sets of bits.

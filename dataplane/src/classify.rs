@@ -128,6 +128,10 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed, DropReason> {
         return Err(DropReason::BadChecksum);
     }
     let place = ip.fragment.get();
+    //= RFC 1858 §3.2.2: a fragment that would replace TCP's flags is discarded
+    if place & ipv4::OFFSET == 1 && ip.protocol == protocol::TCP {
+        return Err(DropReason::Fragment);
+    }
     let fragment = if place & ipv4::OFFSET != 0 {
         Fragment::Later
     } else if place & ipv4::MF != 0 {
@@ -169,6 +173,9 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed, DropReason> {
         let (header, _) = Extension::ref_from_prefix(rest).map_err(|_| DropReason::BadExtension)?;
         let length = match parsed.protocol {
             protocol::FRAGMENT => {
+                if header.third.get() & 0xfff8 == 8 && header.next_header == protocol::TCP {
+                    return Err(DropReason::Fragment);
+                }
                 if header.is_later_fragment() {
                     parsed.fragment = Fragment::Later;
                 } else if header.is_fragment() {

@@ -3,6 +3,7 @@
 pub mod classify;
 mod clearance;
 pub mod crypto;
+pub mod dummies;
 mod esp;
 mod events;
 mod forward;

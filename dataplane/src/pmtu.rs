@@ -61,6 +61,16 @@ fn payload_mtu(sa: &SaContext, egress: u16, header: usize) -> usize {
     (room / block * block).saturating_sub(2)
 }
 
+/// The size that inner packets are padded to, where so many bytes fit the path; 0 for none.
+#[inline]
+pub fn pad_to(sa: &SaContext, mtu: usize) -> u16 {
+    match sa.record.tfc_size {
+        0 => 0,
+        size if sa.mode == Mode::Tunnel => mtu.min(size.into()) as u16,
+        _ => 0,
+    }
+}
+
 /// Whether a packet that does not fit its SA's path is sealed whole, the outer packet cut afterwards.
 #[cold]
 pub fn is_cut_after_sealing(sa: &SaContext, packet: &Packet) -> bool {

@@ -1,6 +1,6 @@
 //! The packet that an ICMP error quotes: the beginning of what could not be delivered (RFC 792, RFC 4443 §3).
 
-use adit_abi::Address;
+use adit_abi::{Address, Flow};
 use zerocopy::FromBytes;
 
 use crate::headers::icmp;
@@ -80,5 +80,42 @@ impl<'a> Quoted<'a> {
             len: ipv6::LEN + usize::from(ip.payload_len.get()),
             upper: rest,
         })
+    }
+
+    /// What selectors look at when its sender is the protected end, and whether its ports are shown.
+    pub fn flow_outward(&self) -> (Flow, bool) {
+        let ports = match (self.protocol, self.upper.first_chunk::<4>()) {
+            (protocol::ICMP | protocol::ICMPV6, Some([kind, code, ..])) => {
+                Some([u16::from(*kind) << 8 | u16::from(*code), 0])
+            }
+            (
+                protocol::TCP
+                | protocol::UDP
+                | protocol::SCTP
+                | protocol::DCCP
+                | protocol::UDP_LITE,
+                Some([a, b, c, d]),
+            ) => Some([u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])]),
+            (
+                protocol::ICMP
+                | protocol::ICMPV6
+                | protocol::TCP
+                | protocol::UDP
+                | protocol::SCTP
+                | protocol::DCCP
+                | protocol::UDP_LITE,
+                None,
+            ) => None,
+            _ => Some([0, 0]),
+        };
+        let [local_port, remote_port] = ports.unwrap_or_default();
+        let flow = Flow {
+            local: self.source,
+            remote: self.destination,
+            protocol: self.protocol,
+            local_port,
+            remote_port,
+        };
+        (flow, ports.is_some())
     }
 }

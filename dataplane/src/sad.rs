@@ -36,6 +36,10 @@ pub struct SaContext {
     pub transform: Box<dyn Transform>,
     /// Where its sealed packets go, under the snapshot of this number.
     pub hop: Option<(u64, Hop)>,
+    /// Inner packets are padded to so many bytes, as far as the path lets them be (RFC 4303 §2.7).
+    pub pad_to: u16,
+    /// Outer DSCP for each inner one, where the SA maps them; as old as `hop`.
+    pub dscp_map: Option<Box<[u8; 64]>>,
     /// Number of the tables it was made from.
     tables: u32,
 }
@@ -80,6 +84,8 @@ impl SaContext {
             mode,
             transform,
             hop: None,
+            pad_to: 0,
+            dscp_map: None,
             tables,
         })
     }

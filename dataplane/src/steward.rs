@@ -17,6 +17,7 @@ use adit_abi::{LAYOUT_VERSION, PolicyReader, StateRegion};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::crypto::Provider;
+use crate::dummies::Dummies;
 use crate::keepalive::Keepalives;
 use crate::opening::{self, BoundQueue};
 use crate::reassembly;
@@ -52,6 +53,7 @@ pub struct Steward {
     workers: Vec<WorkerThread>,
     keepalives: Keepalives,
     next_keepalive: u64,
+    dummies: Dummies,
     /// Set by a signal that asks for an orderly end.
     stop: Arc<AtomicBool>,
 }
@@ -78,6 +80,7 @@ impl Steward {
             workers: Vec::new(),
             keepalives: Keepalives::default(),
             next_keepalive: 0,
+            dummies: Dummies::default(),
             stop,
         }
     }
@@ -280,11 +283,19 @@ impl Steward {
     fn tick(&mut self) {
         self.refresh();
         let now = now();
+        if !self.dummies.is_empty()
+            && let Some(first) = self.workers.first()
+        {
+            for (sa, count) in self.dummies.due(now) {
+                first.send(Message::Change(Change::Dummies(sa, count)));
+            }
+        }
         if now < self.next_keepalive {
             return;
         }
         self.next_keepalive = now + KEEPALIVE_SLICE;
         if let (Some(t), Some(first)) = (&self.tables, self.workers.first()) {
+            self.dummies.look(&t.policy, now);
             for sa in self.keepalives.due(&t.policy, &t.state, now) {
                 first.send(Message::Change(Change::Keepalive(sa)));
             }

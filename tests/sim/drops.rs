@@ -293,6 +293,12 @@ const CASES: &[(DropReason, Case)] = &[
         let packet = g.outside.drain().remove(0)[14..].to_vec();
         g.from_outside(&error_about(&packet, 3, 4, 1400, 48));
     }),
+    (DropReason::IcmpQuote, |g| {
+        narrow_inbound(g);
+        let other = udp(here(), elsewhere(), (1, 2), &[0; 64]);
+        let error = error_about(&other, 3, 1, 0, 48);
+        arrive(g, 1, &body(&error));
+    }),
     (DropReason::ImplausibleIcmp, |g| {
         let packet = raw(Site(1).outer(false), Site(2).outer(false), 50, &[9; 64]);
         g.from_outside(&error_about(&packet, 3, 4, 1400, 48));

@@ -1,6 +1,6 @@
 //! What the outer header takes from the inner one, and the inner one from the outer.
 
-use adit_abi::{DropReason, SaFlags, SaRecord};
+use adit_abi::{DropReason, SaFlags, SaRecord, WorkerCounter};
 use adit_dataplane::memory_gateway::{MemoryGateway, Site, TunnelPlan};
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, NetSlice};
 
@@ -132,6 +132,56 @@ const ECN: [[u8; 4]; 4] = [
     [3, 3, 3, 3],
 ];
 
+/// Which combinations are counted as `(!!!)` and `(!)`, of the same rows and columns.
+const ECN_ALARMS: [[[u64; 2]; 4]; 4] = [
+    [[0, 0], [1, 0], [1, 0], [1, 0]],
+    [[0, 0], [0, 0], [0, 1], [0, 0]],
+    [[0, 0], [0, 0], [0, 0], [0, 0]],
+    [[0, 0], [1, 0], [0, 0], [0, 0]],
+];
+
+#[test]
+fn dscps_are_mapped_where_the_sa_says_so() {
+    let plan = TunnelPlan::default();
+    let (mut a, _b) = MemoryGateway::pair(&plan);
+    a.change_settings(|s| (s.dscp_map[46], s.dscp_map[10]) = (34, 255));
+    a.change_sa(a.outbound(), flag(SaFlags::DSCP_MAP));
+    a.refresh();
+    let mut class = |dscp: u8| {
+        a.from_inside(&inner(false, dscp << 2 | 1));
+        a.run();
+        let frame = a.outside.drain().remove(0);
+        (frame[15] >> 2, frame[15] & 3)
+    };
+    assert_eq!(class(46), (34, 1));
+    assert_eq!(class(10), (63, 1), "only six bits of a map count");
+    assert_eq!(class(8), (8, 1));
+    a.change_settings(|s| s.dscp_map[46] = 0);
+    a.refresh();
+    a.from_inside(&inner(false, 46 << 2));
+    a.run();
+    assert_eq!(a.outside.drain()[0][15], 0, "a changed map counts at once");
+}
+
+#[test]
+fn the_flow_label_is_copied_or_hashed_where_the_sa_says_so() {
+    let label = |inner: &[u8], flags| v6(&outer(true, inner, flag(flags))).flow_label().value();
+    let labelled = inner(true, 0);
+    assert_eq!(label(&labelled, SaFlags::FLOW_COPY), 0xa_bc00);
+    assert_eq!(label(&inner(false, 0), SaFlags::FLOW_COPY), 0);
+    // One flow has one label, another very probably another; inside and outside share none.
+    let (from, to) = (Site(1).host(false), Site(2).host(false));
+    let flow = |port| {
+        let packet = crate::packets::udp(from, to, (port, 53), b"question");
+        label(&packet, SaFlags::FLOW_HASH)
+    };
+    assert_eq!(flow(1), flow(1));
+    let labels: std::collections::BTreeSet<_> = (1..20).map(flow).collect();
+    assert!(labels.len() > 15 && !labels.contains(&0));
+    assert_ne!(label(&labelled, SaFlags::FLOW_HASH), 0xa_bc00);
+    assert_eq!(label(&labelled, SaFlags::default()), 0);
+}
+
 #[test]
 fn congestion_marks_come_inside_as_rfc_6040_says() {
     for inner_v6 in [false, true] {
@@ -154,6 +204,12 @@ fn congestion_marks_come_inside_as_rfc_6040_says() {
                     }
                     b.from_outside(&packet);
                     b.run();
+                    let alarms = [WorkerCounter::EcnInvalid, WorkerCounter::EcnUnusual];
+                    let alarms = alarms.map(|counter| b.counter(counter));
+                    assert_eq!(
+                        alarms,
+                        ECN_ALARMS[usize::from(inner_ecn)][usize::from(outer_ecn)]
+                    );
                     let frames = b.inside.drain();
                     if expected == 4 {
                         assert!(frames.is_empty());

@@ -15,7 +15,7 @@ pub fn carry(from: &mut MemoryGateway, to: &mut MemoryGateway) -> Vec<Vec<u8>> {
     frames
 }
 
-fn every_plan() -> impl Iterator<Item = TunnelPlan> {
+pub fn every_plan() -> impl Iterator<Item = TunnelPlan> {
     let flags = [false, true];
     const ALL: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7];
     Suite::each_esp_transform()

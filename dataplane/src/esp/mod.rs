@@ -3,3 +3,4 @@
 pub mod open;
 pub mod runs;
 pub mod seal;
+pub mod tfc;

@@ -14,6 +14,7 @@ use crate::mode;
 use crate::packet::{Packet, Refused};
 use crate::replay::Window;
 use crate::sad::SaContext;
+use crate::spd::fragments::{FragmentPorts, Way};
 use crate::turn::Turn;
 
 /// A packet from outside and where its ESP header begins.
@@ -30,6 +31,13 @@ pub struct Arrived {
 pub struct Opened(Packet);
 
 impl Opened {
+    /// Shows the ports of a later fragment whose first one came through the same SA (RFC 4301 §7.3).
+    #[cold]
+    pub fn follow(&mut self, fragments: &mut FragmentPorts, way: Way, now: u64) {
+        fragments.note(&self.0, way, now);
+        fragments.show(&mut self.0, way, now);
+    }
+
     pub(crate) fn into_packet(self) -> Packet {
         self.0
     }
@@ -148,7 +156,7 @@ fn after_icv(
     };
     let excess = packet.len() - front - length;
     packet.frame.shrink_back(excess);
-    mode::unwrap(packet, sa, front, next_header).map(Opened)
+    mode::unwrap(packet, sa, front, next_header, &mut turn.ledger).map(Opened)
 }
 
 /// Length of what precedes the padding, and the next header.
@@ -198,6 +206,7 @@ fn count(state: &SaState<'_>, reason: DropReason) {
     let counter = match reason {
         DropReason::Replayed | DropReason::TooOld | DropReason::SequenceZero => state.replays(),
         DropReason::BadIcv => state.icv_failures(),
+        DropReason::Dummy => state.dummies(),
         DropReason::BadPadding | DropReason::BadNextHeader | DropReason::BadInner => {
             state.malformed()
         }

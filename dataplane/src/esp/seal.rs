@@ -4,6 +4,7 @@ use adit_abi::{DropReason, SaState, WorkerCounter};
 use arrayvec::ArrayVec;
 use zerocopy::IntoBytes;
 
+use super::tfc;
 use crate::clearance::{Cleared, sealed};
 use crate::crypto::Job;
 use crate::frame::BURST;
@@ -36,10 +37,12 @@ impl Cleared for Sealed {
     }
 }
 
-/// Bytes behind the inner packet: padding, pad length, next header, ICV.
+/// Bytes behind the inner packet: TFC padding, padding, pad length, next header, ICV.
 fn trailer_len(sa: &SaContext, inner: usize) -> usize {
     let block = sa.suite.block();
-    (inner + 2).next_multiple_of(block) - inner + sa.suite.icv_len()
+    let tfc = tfc::padding(sa, inner);
+    let inner = inner + tfc;
+    tfc + (inner + 2).next_multiple_of(block) - inner + sa.suite.icv_len()
 }
 
 /// Seals a run of packets in place; what cannot be sealed is dropped.
@@ -150,7 +153,9 @@ fn reserve(
 /// Writes trailer, ESP header and outer headers around a payload; `false` if there is no room for them.
 fn encapsulate(packet: &mut Packet, sa: &SaContext, sequence: u64) -> bool {
     let record = &sa.record;
-    let trailer = trailer_len(sa, mode::payload_len(sa, packet));
+    let payload = mode::payload_len(sa, packet);
+    let (tfc, trailer) = (tfc::padding(sa, payload), trailer_len(sa, payload));
+    let dummy = tfc::is_dummy(packet);
     if !packet.frame.grow_back(trailer) {
         return false;
     }
@@ -168,7 +173,14 @@ fn encapsulate(packet: &mut Packet, sa: &SaContext, sequence: u64) -> bool {
     let bytes = packet.frame.bytes_mut();
     let payload_end = bytes.len().saturating_sub(trailer);
     let (_, tail) = bytes.split_at_mut(payload_end);
-    write_trailer(tail, sa.suite.icv_len(), wrapped.next_header);
+    let next_header = match dummy {
+        //= RFC 4303 §2.6: a dummy packet has the next header 59
+        true => protocol::NONE,
+        false => wrapped.next_header,
+    };
+    let (padding, tail) = tail.split_at_mut(tfc.min(tail.len()));
+    padding.fill(0);
+    write_trailer(tail, sa.suite.icv_len(), next_header);
     if sa.encap() {
         let header = udp_encap::header(record, bytes.len() - at - udp::LEN);
         if let Some(place) = bytes.get_mut(at..at + udp::LEN) {

@@ -48,6 +48,17 @@ impl Ipv6 {
         (self.version_class_flow.get() >> 20) as u8
     }
 
+    /// The flow label.
+    pub fn flow_label(&self) -> u32 {
+        self.version_class_flow.get() & 0xf_ffff
+    }
+
+    /// Replaces the flow label by the low 20 bits of another.
+    pub fn set_flow_label(&mut self, label: u32) {
+        let rest = self.version_class_flow.get() & !0xf_ffff;
+        self.version_class_flow = U32::new(rest | label & 0xf_ffff);
+    }
+
     /// Replaces DSCP and ECN.
     pub fn set_traffic_class(&mut self, class: u8) {
         let rest = self.version_class_flow.get() & !(0xff << 20);

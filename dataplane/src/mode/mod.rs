@@ -15,6 +15,7 @@ use adit_abi::{DropReason, Mode};
 
 use crate::classify;
 use crate::headers::protocol;
+use crate::ledger::Ledger;
 use crate::packet::{Fragment, Packet, Refused};
 use crate::sad::SaContext;
 
@@ -77,7 +78,7 @@ pub fn wrap(
 ) -> Option<Wrapped> {
     match sa.mode {
         Mode::Tunnel => {
-            let inherited = tunnel::Inherited::of(&sa.record, packet);
+            let inherited = tunnel::Inherited::of(sa, packet);
             let next_header = if packet.is_v4() {
                 protocol::IPV4
             } else {
@@ -106,6 +107,7 @@ pub fn unwrap(
     sa: &SaContext,
     payload: usize,
     next_header: u8,
+    ledger: &mut Ledger<'_>,
 ) -> Result<Packet, Refused> {
     match sa.mode {
         Mode::Tunnel => {
@@ -123,7 +125,7 @@ pub fn unwrap(
             // Whatever follows the inner packet is padding against traffic analysis and cut off here.
             //= RFC 4303 §2.7: the receiver removes TFC padding by the inner packet's own length
             let mut inner = parse(packet)?;
-            match tunnel::decapsulate_ecn(outer_class, &mut inner) {
+            match tunnel::decapsulate_ecn(outer_class, &mut inner, ledger) {
                 Ok(()) => Ok(inner),
                 Err(reason) => Err(inner.refuse(reason)),
             }

@@ -16,7 +16,7 @@
 
 mod datagram;
 pub mod handoff;
-mod piece;
+pub(crate) mod piece;
 mod table;
 
 use std::collections::VecDeque;

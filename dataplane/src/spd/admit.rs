@@ -2,6 +2,7 @@
 
 use adit_abi::DropReason;
 
+use super::icmp_errors;
 use crate::clearance::{Cleared, sealed};
 use crate::esp::open::Opened;
 use crate::packet::{Packet, Refused};
@@ -46,9 +47,21 @@ impl Admitted {
 pub fn admit(opened: Opened, sa: &SaContext) -> Result<Admitted, Refused> {
     let packet = opened.into_packet();
     match sa.covers(&packet.flow_inward(), packet.ports.is_some()) {
+        Some(true) if icmp_errors::are_checked(sa) => admit_checked(packet, sa),
         Some(true) => Ok(Admitted(packet)),
         //= RFC 4301 §7.1: a fragment whose ports an SA selects by does not belong in it
         Some(false) => Err(packet.refuse(DropReason::Fragment)),
+        None if icmp_errors::is_error(&packet) => admit_checked(packet, sa),
         None => Err(packet.refuse(DropReason::SelectorMismatch)),
+    }
+}
+
+/// Admits an ICMP error by what it quotes, and anything else.
+#[cold]
+fn admit_checked(packet: Packet, sa: &SaContext) -> Result<Admitted, Refused> {
+    if !icmp_errors::is_error(&packet) || icmp_errors::may_enter(sa, &packet) {
+        Ok(Admitted(packet))
+    } else {
+        Err(packet.refuse(DropReason::IcmpQuote))
     }
 }

@@ -6,11 +6,15 @@
 //! | `tree` | the decision tree that makes look-ups quick |
 //! | `decide` | from a policy to a decision: outbound, and in clear from outside |
 //! | `flow_cache` | each worker's memory of decisions |
+//! | `fragments` | ports of fragments that do not show theirs |
+//! | `icmp_errors` | ICMP errors, judged by the packet that they quote |
 //! | `admit` | what came through an SA, against that SA's selectors |
 
 pub mod admit;
 pub mod decide;
 pub mod flow_cache;
+pub(crate) mod fragments;
+pub(crate) mod icmp_errors;
 pub mod table;
 mod tree;
 

@@ -1,7 +1,7 @@
 //! From outside to inside: SAD, anti-replay, open, admit; and the check of what comes in clear
 //! (RFC 4301 §5.2).
 
-use adit_abi::{Address, Direction, DropReason, Event, Mode, SaRef, Side, WorkerCounter};
+use adit_abi::{Address, Direction, DropReason, Event, Mode, SaFlags, SaRef, Side, WorkerCounter};
 use arrayvec::ArrayVec;
 
 use super::Stages;
@@ -18,6 +18,7 @@ use crate::path_mtu::{self, About, AboutSa};
 use crate::pmtu;
 use crate::reassembly::{self, Ready};
 use crate::spd::admit::{Admitted, admit};
+use crate::spd::fragments::Way;
 use crate::spd::{Bypassed, Decision, decide};
 use crate::turn::Turn;
 
@@ -154,14 +155,23 @@ impl Stages {
     }
 
     /// A packet in clear: the SPD must say BYPASS.
-    fn clear(&mut self, turn: &mut Turn<'_>, packet: Packet) {
+    fn clear(&mut self, turn: &mut Turn<'_>, mut packet: Packet) {
         if let Err(reason) = check_addresses(&packet.source, &packet.destination) {
             return turn.ledger.drop(packet.frame, reason);
         }
         let snapshot = turn.snapshot;
-        let decision = self.flows.decide(&packet, false, || {
+        let mut decision = self.flows.decide(&packet, false, || {
             decide::clear_inbound(&snapshot.spd, &packet)
         });
+        if packet.fragment != Fragment::Whole {
+            //= RFC 4301 §7.4: fragments are followed where a BYPASS policy selects by port
+            self.fragments.note(&packet, Way::Clear, turn.now);
+            if matches!(decision, Decision::Drop(DropReason::Fragment, _))
+                && self.fragments.show(&mut packet, Way::Clear, turn.now)
+            {
+                decision = decide::clear_inbound(&snapshot.spd, &packet);
+            }
+        }
         turn.count_policy(decision.policy(), true, packet.len());
         let packet = match Bypassed::under(packet, decision) {
             Ok(bypassed) => {
@@ -222,7 +232,11 @@ impl Stages {
             Hop::Wire(wire) if clamp => Some(pmtu::inner_mtu(context, wire.mtu)),
             _ => None,
         };
-        for opened in opened {
+        let followed = record.flags.contains(SaFlags::STATEFUL_FRAGMENTS);
+        for mut opened in opened {
+            if followed {
+                opened.follow(&mut self.fragments, Way::Sa(sa.slot), turn.now);
+            }
             let mut admitted = match admit(opened, context) {
                 Ok(admitted) => admitted,
                 Err(refused) => {

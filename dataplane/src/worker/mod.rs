@@ -26,6 +26,7 @@ pub use turn_count::TurnCount;
 
 use crate::classify::{Ingress, classify};
 use crate::crypto::Provider;
+use crate::esp::tfc::DummyLengths;
 use crate::events::{EventLimits, Events, SECOND};
 use crate::forward::Forward;
 use crate::forward::ports::Ports;
@@ -38,6 +39,7 @@ use crate::reassembly::handoff::Seat;
 use crate::sad::Sad;
 use crate::snapshot::Snapshot;
 use crate::spd::flow_cache::FlowCache;
+use crate::spd::fragments::FragmentPorts;
 use crate::threads::Waker;
 use crate::turn::{PolicyTally, Turn};
 use crate::udp_encap;
@@ -58,6 +60,8 @@ pub enum Change {
     Snapshot(Arc<Snapshot>),
     /// Send a NAT keepalive for this outbound SA (RFC 3948 §4).
     Keepalive(SaRef),
+    /// Send so many dummy packets through this outbound SA (RFC 4303 §2.6).
+    Dummies(SaRef, u16),
 }
 
 /// The regions and the snapshot in force.
@@ -73,6 +77,8 @@ pub(crate) struct Stages {
     flows: FlowCache,
     forward: Forward,
     reassembly: Reassembly,
+    fragments: FragmentPorts,
+    dummy_lengths: DummyLengths,
 }
 
 /// One worker.
@@ -84,6 +90,7 @@ pub struct Worker {
     icmp: IcmpErrors,
     event_limits: EventLimits,
     keepalives: Vec<SaRef>,
+    dummies: Vec<(SaRef, u16)>,
     notify: Option<OwnedFd>,
     /// The snapshot changed since the last turn.
     fresh: bool,
@@ -111,6 +118,8 @@ impl Worker {
                 flows: FlowCache::default(),
                 forward: Forward::new(Ports::new(ports), chunk),
                 reassembly: Reassembly::default(),
+                fragments: FragmentPorts::default(),
+                dummy_lengths: DummyLengths::default(),
             },
             tables: Tables {
                 policy,
@@ -121,6 +130,7 @@ impl Worker {
             icmp: IcmpErrors::default(),
             event_limits: EventLimits::default(),
             keepalives: Vec::with_capacity(MAX_KEEPALIVES),
+            dummies: Vec::new(),
             notify: None,
             fresh: false,
             statistics_due: 0,
@@ -145,6 +155,11 @@ impl Worker {
             Change::Keepalive(sa) => {
                 if self.keepalives.len() < MAX_KEEPALIVES {
                     self.keepalives.push(sa);
+                }
+            }
+            Change::Dummies(sa, count) => {
+                if self.dummies.len() < MAX_KEEPALIVES {
+                    self.dummies.push((sa, count));
                 }
             }
         }
@@ -183,6 +198,10 @@ impl Worker {
                 .send_resolved(&turn.snapshot.fib, &mut turn.ledger);
         }
         stages.send_keepalives(&mut turn, &mut self.keepalives);
+        for (sa, count) in self.dummies.drain(..) {
+            // An SA that has gone or cannot be used sends none.
+            let _ = stages.send_dummies(&mut turn, sa, count);
+        }
         let mut received = 0;
         for at in 0..stages.forward.ports.len() {
             received += stages.receive(&mut turn, at);

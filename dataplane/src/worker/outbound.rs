@@ -1,22 +1,25 @@
 //! From inside to outside: SPD, SAD, PMTU, seal (RFC 4301 §5.1).
 
-use adit_abi::{Direction, DropReason, Mode, PolicyLink, SaRef, Side, WorkerCounter};
+use adit_abi::{Direction, DropReason, Mode, PolicyLink, SaFlags, SaRef, Side, WorkerCounter};
 use arrayvec::ArrayVec;
 
 use super::Stages;
 use crate::classify::check_addresses;
 use crate::esp::runs::{BySa, take_run};
 use crate::esp::seal::seal;
+use crate::esp::tfc;
 use crate::forward::Forward;
 use crate::forward::fib::{Hop, Wire};
 use crate::fragment::Fragments;
+use crate::frame::BURST;
 use crate::icmp::Problem;
 use crate::mode;
-use crate::packet::{Packet, Packets};
+use crate::packet::{Fragment, Packet, Packets};
 use crate::path_mtu;
 use crate::pmtu;
 use crate::sad::SaContext;
-use crate::spd::{Bypassed, Decision, decide};
+use crate::spd::fragments::Way;
+use crate::spd::{Bypassed, Decision, decide, icmp_errors};
 use crate::turn::Turn;
 
 impl Stages {
@@ -25,14 +28,22 @@ impl Stages {
     pub fn outbound(&mut self, turn: &mut Turn<'_>, packets: &mut Packets) {
         let mut to_seal: BySa<Packet> = ArrayVec::new();
         let snapshot = turn.snapshot;
-        for packet in packets.drain(..) {
+        for mut packet in packets.drain(..) {
             if let Err(reason) = check_addresses(&packet.source, &packet.destination) {
                 turn.ledger.drop(packet.frame, reason);
                 continue;
             }
-            let decision = self.flows.decide(&packet, true, || {
+            let mut decision = self.flows.decide(&packet, true, || {
                 decide::outbound(&snapshot.spd, &snapshot.fib, &packet)
             });
+            if packet.fragment == Fragment::First {
+                self.fragments.note(&packet, Way::Out, turn.now);
+            }
+            if let Decision::Drop(reason, _) = decision {
+                decision = self
+                    .decide_again(turn, &mut packet, reason)
+                    .unwrap_or(decision);
+            }
             turn.count_policy(decision.policy(), false, packet.len());
             // Nothing else from outside comes this way.
             let through_sa = packet.side == Side::Outside;
@@ -49,8 +60,11 @@ impl Stages {
                 Decision::Seal(policy) => match self.sa_for(turn, policy, &packet) {
                     Some(sa) => to_seal.push((sa, packet)),
                     None => {
-                        turn.events
-                            .acquire(policy, packet.source, packet.destination);
+                        //= RFC 4301 §6.2: for an error that goes by what it quotes no SA is made
+                        if !goes_by_quote(turn, &packet) {
+                            turn.events
+                                .acquire(policy, packet.source, packet.destination);
+                        }
                         turn.ledger.drop(packet.frame, DropReason::NoSa);
                     }
                 },
@@ -64,6 +78,28 @@ impl Stages {
                     turn.ledger.drop(packet.frame, reason);
                 }
             }
+        }
+    }
+
+    /// Decides about a packet that no policy covers by itself: a later fragment by its first one's ports, an ICMP
+    /// error by what it quotes.
+    #[cold]
+    fn decide_again(
+        &mut self,
+        turn: &Turn<'_>,
+        packet: &mut Packet,
+        reason: DropReason,
+    ) -> Option<Decision> {
+        let (spd, fib) = (&turn.snapshot.spd, &turn.snapshot.fib);
+        match reason {
+            DropReason::Fragment => self
+                .fragments
+                .show(packet, Way::Out, turn.now)
+                .then(|| decide::outbound(spd, fib, packet)),
+            DropReason::NoPolicy if icmp_errors::is_error(packet) => {
+                icmp_errors::policy_of(spd, packet).map(Decision::Seal)
+            }
+            _ => None,
         }
     }
 
@@ -87,13 +123,15 @@ impl Stages {
         packet: &Packet,
     ) -> Option<SaRef> {
         let (flow, ports) = (packet.flow_outward(), packet.ports.is_some());
+        let by_quote = goes_by_quote(turn, packet);
         let window = turn.state.capacity().window;
         let mut carries = |sa: &SaRef, by_flow: bool| {
             turn.policy.is_live(*sa)
                 && self.sad.context(turn.policy, window, *sa).is_ok_and(|c| {
                     c.direction == Direction::Outbound
                         && (!by_flow || c.record.policy.checked_sub(1) == Some(policy))
-                        && c.covers(&flow, ports) == Some(true)
+                        && (c.covers(&flow, ports) == Some(true)
+                            || by_quote && icmp_errors::may_leave(c, packet))
                 })
         };
         let mut by_flow = turn.policy.sas_by_flow(policy, link, &flow);
@@ -140,7 +178,8 @@ impl Stages {
         let settings = turn.snapshot.spd.settings();
         let path = path_mtu::of_sa(&context.record, &state, wire.mtu, settings, turn.now);
         let mtu = pmtu::inner_mtu(context, path);
-        let way = Way { wire, path };
+        context.pad_to = pmtu::pad_to(context, mtu);
+        let way = Path { wire, mtu: path };
         let clamp = turn.snapshot.spd.settings().clamp_mss != 0;
         let mut ready = Packets::new();
         for mut packet in run.drain(..) {
@@ -148,14 +187,10 @@ impl Stages {
                 turn.ledger.add(WorkerCounter::MssClamped, 1);
             }
             //= RFC 4301 §4.4.2.1: an SA carries what its selectors cover, whichever policy led here
-            let covered = context.covers(&packet.flow_outward(), packet.ports.is_some());
-            if covered != Some(true) {
-                let unclear = covered == Some(false);
-                let reason = if unclear {
-                    DropReason::Fragment
-                } else {
-                    DropReason::SelectorMismatch
-                };
+            if packet.fragment == Fragment::Later && follows(context) {
+                self.fragments.show(&mut packet, Way::Out, turn.now);
+            }
+            if let Err(reason) = carries(context, &packet) {
                 turn.ledger.drop(packet.frame, reason);
                 continue;
             }
@@ -202,10 +237,84 @@ impl Stages {
 }
 
 /// Where an SA's packets leave.
-struct Way {
+struct Path {
     wire: Wire,
     /// Bytes of the largest packet that gets to the other end.
-    path: u16,
+    mtu: u16,
+}
+
+impl Stages {
+    /// Sends so many dummies through an SA, as far as frames are free.
+    #[cold]
+    pub fn send_dummies(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sa: SaRef,
+        count: u16,
+    ) -> Result<(), DropReason> {
+        if !turn.policy.is_live(sa) {
+            return Err(DropReason::NoSa);
+        }
+        let window = turn.state.capacity().window;
+        let context = self.sad.context(turn.policy, window, sa)?;
+        if context.direction != Direction::Outbound || context.mode != Mode::Tunnel {
+            return Err(DropReason::BadSa);
+        }
+        let state = context.state(turn.state)?;
+        let wire = outer_wire(context, &mut self.forward, turn)?;
+        let settings = turn.snapshot.spd.settings();
+        let path = path_mtu::of_sa(&context.record, &state, wire.mtu, settings, turn.now);
+        let mtu = pmtu::inner_mtu(context, path);
+        context.pad_to = pmtu::pad_to(context, mtu);
+        let way = Path { wire, mtu: path };
+        let mut ready = Packets::new();
+        for _ in 0..usize::from(count).min(BURST) {
+            let Some(frame) = turn.ledger.stock.take() else {
+                break;
+            };
+            let length = self.dummy_lengths.next(mtu);
+            match tfc::dummy(frame, length) {
+                Ok(dummy) => ready.push(dummy),
+                Err(frame) => turn.ledger.stock.put(frame),
+            }
+        }
+        let sent = ready.len() as u64;
+        state
+            .dummies()
+            .fetch_add(sent, std::sync::atomic::Ordering::Relaxed);
+        turn.ledger.add(WorkerCounter::DummiesSent, sent);
+        seal_and_send(&mut ready, context, &way, &mut self.forward, turn);
+        Ok(())
+    }
+}
+
+/// Whether later fragments go into an SA by the ports of their first one.
+fn follows(sa: &SaContext) -> bool {
+    sa.record.flags.contains(SaFlags::STATEFUL_FRAGMENTS)
+}
+
+/// Whether an outbound SA carries a packet.
+#[inline]
+fn carries(sa: &SaContext, packet: &Packet) -> Result<(), DropReason> {
+    //= RFC 4301 §7.3: without the peer's consent no later fragments go into an SA that selects by port
+    let shown = packet.ports.is_some() && (packet.fragment != Fragment::Later || follows(sa));
+    match sa.covers(&packet.flow_outward(), shown) {
+        Some(true) => Ok(()),
+        Some(false) => Err(DropReason::Fragment),
+        None if icmp_errors::is_error(packet) && icmp_errors::may_leave(sa, packet) => Ok(()),
+        None => Err(DropReason::SelectorMismatch),
+    }
+}
+
+/// Whether a packet is an ICMP error that no policy covers by its own header.
+#[cold]
+fn goes_by_quote(turn: &Turn<'_>, packet: &Packet) -> bool {
+    let (spd, fib) = (&turn.snapshot.spd, &turn.snapshot.fib);
+    icmp_errors::is_error(packet)
+        && matches!(
+            decide::outbound(spd, fib, packet),
+            Decision::Drop(DropReason::NoPolicy, _)
+        )
 }
 
 /// Where an SA's packets leave, remembered while the snapshot lasts.
@@ -219,6 +328,9 @@ pub fn outer_wire(
         _ => {
             let hop = turn.snapshot.fib.hop(&context.record.destination);
             context.hop = Some((forward.epoch(), hop));
+            let mapped = context.record.flags.contains(SaFlags::DSCP_MAP);
+            context.dscp_map =
+                mapped.then(|| Box::new(turn.snapshot.spd.settings().dscp_map.map(|d| d & 0x3f)));
             hop
         }
     };
@@ -234,7 +346,7 @@ fn push(
     packet: Packet,
     ready: &mut Packets,
     context: &SaContext,
-    way: &Way,
+    way: &Path,
     forward: &mut Forward,
     turn: &mut Turn<'_>,
 ) {
@@ -247,7 +359,7 @@ fn push(
 fn seal_and_send(
     ready: &mut Packets,
     context: &SaContext,
-    way: &Way,
+    way: &Path,
     forward: &mut Forward,
     turn: &mut Turn<'_>,
 ) {
@@ -257,8 +369,8 @@ fn seal_and_send(
     match context.state(turn.state) {
         Ok(state) => {
             for sealed in seal(ready, context, &state, turn) {
-                if sealed.len() > usize::from(way.path) {
-                    forward.send_in_pieces(sealed, &way.wire, way.path, turn);
+                if sealed.len() > usize::from(way.mtu) {
+                    forward.send_in_pieces(sealed, &way.wire, way.mtu, turn);
                 } else {
                     forward.send(sealed, &way.wire, turn);
                 }
