@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::lab::cli::LabCommand;
 use crate::policy::PolicyCommand;
 use crate::sa::SaCommand;
-use crate::{check, lab, open, policy, sa, stats, status};
+use crate::{check, lab, open, policy, reload, sa, stats, status};
 
 /// How long one step of the gateway's answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,6 +45,8 @@ enum Command {
         #[command(flatten)]
         shown: stats::Shown,
     },
+    /// Have the gateway read its configuration file again: what stays wanted is not touched
+    Reload(Gateway),
     /// Let the kernel have every frame: nothing is protected until adit-control starts again
     Open(Gateway),
     /// Security associations: list, add, delete
@@ -137,6 +139,7 @@ pub fn run(adit: Adit) -> ExitCode {
         Command::Stats { gateway, shown } => gateway
             .connect()
             .and_then(|client| stats::run(client, gateway.json, *shown, out)),
+        Command::Reload(gateway) => reload::run(gateway, out),
         Command::Open(gateway) => open::run(gateway, out),
         Command::Sa { gateway, command } => sa::run(gateway, command, out),
         Command::Policy { gateway, command } => policy::run(gateway, command, out),

@@ -6,6 +6,7 @@ pub mod key;
 pub mod lab;
 pub mod open;
 pub mod policy;
+pub mod reload;
 pub mod sa;
 pub mod stats;
 pub mod status;

@@ -237,6 +237,7 @@ fn a_running_gateways_sas_and_policies_appear() {
     gateway.install(&plan).expect("a tunnel");
     let socket = gateway.control_socket();
     let printed = |words: &[&str]| printed_at(&socket, words);
+    printed(&["--reload-settings"]);
 
     let text = printed(&["--list-sas"]);
     let proposal = "INSTALLED, TUNNEL-in-UDP, ESP:AES_CBC-192/HMAC_SHA2_256_128/ESN\n";

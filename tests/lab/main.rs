@@ -13,6 +13,7 @@
 //! | `fail_closed` | nothing protected passes the outside wire in clear, whoever is dead |
 //! | `own_traffic` | what a gateway itself sends is sealed or lost, whatever a policy protects |
 //! | `dhcp` | a gateway serves and gets addresses over its ports |
+//! | `reload` | `adit.toml` is read again, and what is still wanted goes on |
 //! | `restart` | either process can be killed and started again under traffic |
 //! | `keepalives` | NAT keepalives go out, with control or without |
 //! | `queues` | large frames, and several queues with a worker each |
@@ -32,6 +33,7 @@ mod netlink;
 mod own_traffic;
 mod ports;
 mod queues;
+mod reload;
 mod restart;
 mod rig;
 mod steered;

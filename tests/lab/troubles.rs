@@ -92,9 +92,10 @@ fn a_policy_that_steering_cannot_follow_is_refused_whole() {
     rig.gateway(Side::A).start().expect("a gateway");
     // More addresses than the steering program can know.
     let namespace = rig.topology.gateway(Side::A).clone();
-    let addresses = (0..4200).map(|n| format!("addr add 10.9.{}.{}/32 dev lo\n", n / 250, n % 250));
+    let address = |n| format!("addr add 10.9.{}.{}/32 dev many\n", n / 250, n % 250);
+    let addresses: String = (0..4100).map(address).collect();
     namespace
-        .ip(&addresses.collect::<String>())
+        .ip(&format!("link add many type bridge\n{addresses}"))
         .expect("addresses");
     let gateway = rig.gateway(Side::A);
     wait_for_refused(gateway, |refused| {
@@ -107,9 +108,7 @@ fn a_policy_that_steering_cannot_follow_is_refused_whole() {
     let same = gateway.request("policy-delete", &Message::new().with("name", "too-much"));
     assert!(same.is_err(), "nothing was put in");
 
-    namespace
-        .ip("addr flush dev lo scope global")
-        .expect("no addresses");
+    namespace.ip("link del many").expect("no addresses");
     let gateway = rig.gateway(Side::A);
     wait_for_refused(gateway, <[String]>::is_empty);
     gateway.request("policy-add", &wanted).expect("a policy");

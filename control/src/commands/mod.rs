@@ -3,6 +3,7 @@
 mod arguments;
 mod list;
 mod policy;
+mod reload;
 mod sa;
 mod statistics;
 mod status;
@@ -34,6 +35,7 @@ impl Commands for Gateway {
             "policy-delete" => done(self.policy_delete(message)),
             "adit-status" => Answer::Done(self.status()),
             "adit-stats" => Answer::Done(self.statistics()),
+            "reload-settings" => Answer::Done(self.reload_settings()),
             "adit-open" => done(self.open().map_err(|e| e.to_string())),
             _ => Answer::Unknown,
         }

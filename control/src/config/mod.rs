@@ -86,6 +86,46 @@ pub struct Gateway {
     pub ports: Vec<Port>,
 }
 
+impl Gateway {
+    /// The keys that differ from those of another reading of the file and are followed from the next start on only.
+    pub fn needs_restart_for(&self, other: &Self) -> Vec<&'static str> {
+        let mut keys = vec![
+            (
+                "control_socket",
+                self.control_socket != other.control_socket,
+            ),
+            (
+                "control_socket_mode",
+                self.control_socket_mode != other.control_socket_mode,
+            ),
+            (
+                "control_socket_group",
+                self.control_socket_group != other.control_socket_group,
+            ),
+            (
+                "dataplane_socket",
+                self.dataplane_socket != other.dataplane_socket,
+            ),
+            ("bpf_dir", self.bpf_dir != other.bpf_dir),
+            ("tun", self.tun != other.tun),
+            ("workers", self.workers != other.workers),
+            ("cpus", self.cpus != other.cpus),
+            ("frame_size", self.frame_size != other.frame_size),
+            (
+                "frames_per_worker",
+                self.frames_per_worker != other.frames_per_worker,
+            ),
+            ("ring_size", self.ring_size != other.ring_size),
+            ("zero_copy", self.zero_copy != other.zero_copy),
+            ("huge_pages", self.huge_pages != other.huge_pages),
+            ("table", self.table != other.table),
+            ("ports", self.ports != other.ports),
+        ];
+        keys.retain(|(_, differs)| *differs);
+        keys.into_iter().map(|(key, _)| key).collect()
+    }
+}
+
 /// One port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {

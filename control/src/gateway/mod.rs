@@ -3,6 +3,7 @@
 mod network;
 mod plane;
 mod policies;
+mod reload;
 mod startup;
 
 use std::collections::{HashMap, VecDeque};
@@ -24,6 +25,7 @@ use crate::sadb::Sadb;
 use crate::steer::Steer;
 use crate::vici::Ticket;
 
+pub use reload::{ReloadError, Reloaded};
 pub use startup::StartupError;
 
 /// A port in use.

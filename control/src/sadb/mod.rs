@@ -10,6 +10,9 @@
 mod adopt;
 mod pairs;
 mod policies;
+mod reload;
+#[cfg(test)]
+mod reload_tests;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -26,6 +29,7 @@ use zeroize::Zeroizing;
 
 use pairs::{Pairs, Single};
 pub use policies::PolicyEntry;
+pub use reload::Reload;
 pub use spec::{DontFragment, Encap, Lifetime, Origin, PolicySpec, SaSpec, SadbError};
 pub use view::{SaCounts, SaView};
 

@@ -1,6 +1,6 @@
 //! The SPD, and which SA a PROTECT entry seals into.
 
-use adit_abi::{Action, Direction, SaKey, SaRecord, SaRef, Selector};
+use adit_abi::{Action, Direction, PolicyName, SaKey, SaRecord, SaRef, Selector};
 use zeroize::Zeroizing;
 
 use super::{PolicySpec, SaEntry, Sadb, SadbError, Stage};
@@ -72,10 +72,20 @@ impl Sadb {
     /// What is wrong with it, or that there is no room; then nothing of it is in.
     pub fn add_policy(&mut self, spec: PolicySpec) -> Result<(), SadbError> {
         self.check_policy(&spec)?;
-        let name = spec.kept_name()?;
+        let slots = self.insert_entries(&spec, &spec.kept_name()?)?;
+        self.file_policy(spec, slots);
+        Ok(())
+    }
+
+    /// An SPD entry for each selector, all or none.
+    pub(super) fn insert_entries(
+        &mut self,
+        spec: &PolicySpec,
+        name: &PolicyName,
+    ) -> Result<Vec<u32>, SadbError> {
         let mut slots = Vec::with_capacity(spec.selectors.len());
         for record in spec.records() {
-            match self.writer.insert_policy_as(&record, Some(&name)) {
+            match self.writer.insert_policy_as(&record, Some(name)) {
                 Ok(slot) => slots.push(slot),
                 Err(e) => {
                     for slot in slots {
@@ -85,9 +95,12 @@ impl Sadb {
                 }
             }
         }
-        self.policies
-            .insert(spec.name.clone(), PolicyEntry { spec, slots });
-        Ok(())
+        Ok(slots)
+    }
+
+    pub(super) fn file_policy(&mut self, spec: PolicySpec, slots: Vec<u32>) {
+        let name = spec.name.clone();
+        self.policies.insert(name, PolicyEntry { spec, slots });
     }
 
     /// Takes a policy away with the SAs that belong to it; returns what it was.
@@ -205,23 +218,32 @@ impl Sadb {
             if self.writer.reader().link(*slot) != Some(gone.sa) {
                 continue;
             }
-            let fits = |e: &&SaEntry| {
-                let record = self.writer.reader().sa(e.sa).map(Zeroizing::new);
-                e.direction == Direction::Outbound
-                    && e.stage == Stage::Installed
-                    && record.is_some_and(|r| contains(&r.selector, selector))
-            };
-            // Newest first: the search ends at once, however many there are.
-            let newest = |slot: &u32| {
-                let theirs = self.by_policy.get(slot)?.iter().rev();
-                theirs.filter_map(|(_, key)| self.sas.get(key)).find(fits)
-            };
-            let heir = entry
-                .slots
-                .iter()
-                .filter_map(newest)
-                .max_by_key(|e| e.unique);
-            self.writer.link(*slot, heir.map(|e| e.sa));
+            self.writer
+                .link(*slot, self.newest_for(selector, &entry.slots));
         }
+    }
+
+    /// Points each of a policy's slots at the newest SA, of those filed under `theirs`, that covers its selector.
+    pub(super) fn link_to_newest(&mut self, spec: &PolicySpec, slots: &[u32], theirs: &[u32]) {
+        for (selector, slot) in spec.selectors.iter().zip(slots) {
+            self.writer.link(*slot, self.newest_for(selector, theirs));
+        }
+    }
+
+    /// The newest outbound SA in the table, of those filed under these slots, that covers a selector.
+    fn newest_for(&self, selector: &Selector, slots: &[u32]) -> Option<SaRef> {
+        let fits = |e: &&SaEntry| {
+            let record = self.writer.reader().sa(e.sa).map(Zeroizing::new);
+            e.direction == Direction::Outbound
+                && e.stage == Stage::Installed
+                && record.is_some_and(|r| contains(&r.selector, selector))
+        };
+        // Newest first: the search ends at once, however many there are.
+        let newest = |slot: &u32| {
+            let theirs = self.by_policy.get(slot)?.iter().rev();
+            theirs.filter_map(|(_, key)| self.sas.get(key)).find(fits)
+        };
+        let heir = slots.iter().filter_map(newest).max_by_key(|e| e.unique);
+        heir.map(|e| e.sa)
     }
 }

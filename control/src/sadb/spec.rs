@@ -85,7 +85,7 @@ pub enum DontFragment {
 }
 
 /// An SA to be put in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaSpec {
     /// The index.
     pub spi: Spi,
@@ -136,6 +136,12 @@ pub enum SadbError {
     /// The table's key is taken.
     #[error("there is an SA with SPI {:?} to {} already: delete it first", .0.spi, .0.destination)]
     KeyInUse(SaKey),
+    /// A file that gives a living SA other settings.
+    #[error(
+        "the SA with SPI {:?} to {} lives with other settings, and its keys have been used: give the new one an SPI and keys of its own",
+        .0.spi, .0.destination
+    )]
+    ChangedInUse(SaKey),
     /// A key of the wrong length.
     #[error("{suite} needs {expected} octets of {what} key, {found} were given")]
     KeyLength {

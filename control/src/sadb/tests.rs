@@ -25,7 +25,7 @@ fn small() -> Capacity {
     }
 }
 
-fn sadb() -> Sadb {
+pub(super) fn sadb() -> Sadb {
     Sadb::create(&small(), 7).unwrap()
 }
 
@@ -37,7 +37,7 @@ fn side(text: &str) -> SelectorSide {
     SelectorSide::parse(text).unwrap()
 }
 
-fn policy(name: &str, remote: &str) -> PolicySpec {
+pub(super) fn policy(name: &str, remote: &str) -> PolicySpec {
     PolicySpec {
         name: name.into(),
         selectors: pairs(&[side("10.1.0.0/24")], &[side(remote)]).unwrap(),
@@ -47,7 +47,7 @@ fn policy(name: &str, remote: &str) -> PolicySpec {
     }
 }
 
-fn outbound(spi: u32, policy: &str, remote: &str) -> SaSpec {
+pub(super) fn outbound(spi: u32, policy: &str, remote: &str) -> SaSpec {
     SaSpec {
         spi: Spi(spi),
         direction: Direction::Outbound,
@@ -74,7 +74,7 @@ fn outbound(spi: u32, policy: &str, remote: &str) -> SaSpec {
     }
 }
 
-fn inbound(spi: u32, policy: &str, remote: &str) -> SaSpec {
+pub(super) fn inbound(spi: u32, policy: &str, remote: &str) -> SaSpec {
     SaSpec {
         direction: Direction::Inbound,
         source: address("192.0.2.2"),
@@ -92,13 +92,13 @@ fn key(spi: u32, destination: &str) -> SaKey {
 }
 
 /// A data plane's end: it keeps the regions when control dies.
-struct FakePlane {
+pub(super) struct FakePlane {
     policy: PolicyReader,
     state: StateRegion,
 }
 
 impl FakePlane {
-    fn map(sadb: &mut Sadb) -> Self {
+    pub(super) fn map(sadb: &mut Sadb) -> Self {
         let fd = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().unwrap();
         let plane = Self {
             policy: PolicyReader::open(fd(sadb.reader().fd())).unwrap(),
@@ -109,7 +109,7 @@ impl FakePlane {
     }
 
     /// Prepares what it is asked to; returns which states.
-    fn prepare(&self, sadb: &mut Sadb) -> Vec<SaRef> {
+    pub(super) fn prepare(&self, sadb: &mut Sadb) -> Vec<SaRef> {
         let mut done = Vec::new();
         while let Some(message) = sadb.poll_message() {
             let ToDataplane::Prepare { token, sas } = message else {
