@@ -96,8 +96,8 @@ drop_reasons! {
     NoFrame = 32, "no-frame", "";
     /// Not enough headroom or tailroom for the headers.
     NoRoom = 33, "no-room", "";
-    /// Protocol that adit does not open yet.
-    Unsupported = 34, "unsupported", "";
+    /// The AH header is not as long as its ICV and the padding that its family wants make it.
+    BadAhLength = 34, "bad-ah-length", "RFC 4302 §3.3.3.2.1";
     /// The port is gone or not known.
     NoPort = 35, "no-port", "";
     /// Broadcast or multicast of a connected network.
@@ -128,6 +128,8 @@ drop_reasons! {
     ImplausibleIcmp = 48, "implausible-icmp", "RFC 4301 §6.1.1";
     /// An ICMP error through an SA quotes a packet that the SA's counterpart would not have carried.
     IcmpQuote = 49, "icmp-quote", "RFC 4301 §6.2";
+    /// Not nested in the SAs that policy asks for, or in too many.
+    NotNested = 50, "not-nested", "RFC 4301 §5.2";
 }
 
 impl DropReason {

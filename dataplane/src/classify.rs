@@ -1,9 +1,10 @@
 //! From a received frame to a packet, and from an outside packet to what it is to this gateway.
 
-use adit_abi::{Address, DropReason, OPAQUE_PROTOCOL, SaKey, Side, Spi, has_type};
+use adit_abi::{Address, DropReason, OPAQUE_PROTOCOL, Protocol, SaKey, Side, Spi, has_type};
 use zerocopy::FromBytes;
 
 use crate::frame::Frame;
+use crate::headers::ah::Ah;
 use crate::headers::chain::{MAX_EXTENSIONS, is_extension};
 use crate::headers::esp::Esp;
 use crate::headers::ethernet::{self, Ethernet, VlanTag};
@@ -290,9 +291,9 @@ fn is_martian(address: &Address) -> bool {
 /// What a packet from outside is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// An ESP packet: where its header begins in the frame's data, and its key.
-    Esp {
-        /// Offset of the ESP header.
+    /// An ESP or AH packet: where that header begins in the frame's data, and its key.
+    Sealed {
+        /// Offset of the ESP or AH header.
         at: u16,
         /// SPI, protocol and outer destination.
         key: SaKey,
@@ -311,21 +312,29 @@ pub fn arrival(packet: &Packet, own: bool) -> Arrival {
     match packet.protocol {
         //= RFC 4303 §3.4.1: ESP never opens a fragment; those to this gateway were put together before
         _ if packet.fragment != Fragment::Whole => Arrival::Clear,
-        protocol::ESP => esp(packet, packet.upper),
-        protocol::AH if own => Arrival::Drop(DropReason::Unsupported),
+        protocol::ESP => sealed(packet, packet.upper, Protocol::Esp),
+        protocol::AH => sealed(packet, packet.upper, Protocol::Ah),
         protocol::UDP if own => udp(packet),
         _ => Arrival::Clear,
     }
 }
 
-fn esp(packet: &Packet, at: u16) -> Arrival {
+fn sealed(packet: &Packet, at: u16, protocol: Protocol) -> Arrival {
     let bytes = packet.frame.bytes().get(at as usize..).unwrap_or_default();
-    match Esp::ref_from_prefix(bytes) {
-        Ok((header, _)) => Arrival::Esp {
+    let spi = match protocol {
+        Protocol::Esp => Esp::ref_from_prefix(bytes)
+            .map(|(header, _)| header.spi)
+            .ok(),
+        Protocol::Ah => Ah::ref_from_prefix(bytes)
+            .map(|(header, _)| header.spi)
+            .ok(),
+    };
+    match spi {
+        Some(spi) => Arrival::Sealed {
             at,
-            key: SaKey::esp(Spi(header.spi.get()), packet.destination),
+            key: SaKey::of(protocol, Spi(spi.get()), packet.destination),
         },
-        Err(_) => Arrival::Drop(DropReason::Truncated),
+        None => Arrival::Drop(DropReason::Truncated),
     }
 }
 
@@ -335,7 +344,10 @@ fn udp(packet: &Packet) -> Arrival {
     };
     match to {
         udp_encap::PORT => match udp_encap::check(packet.upper()) {
-            Datagram::Esp => esp(packet, packet.upper + crate::headers::udp::LEN as u16),
+            Datagram::Esp => {
+                let at = packet.upper + crate::headers::udp::LEN as u16;
+                sealed(packet, at, Protocol::Esp)
+            }
             Datagram::Ike => Arrival::Ike,
             Datagram::Keepalive => Arrival::Drop(DropReason::Keepalive),
             Datagram::Malformed => Arrival::Drop(DropReason::BadEncap),

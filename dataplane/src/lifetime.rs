@@ -3,9 +3,12 @@
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use adit_abi::{Event, Limits, SaRecord, SaRef, SaState, SaStateFlag};
+use adit_abi::{DropReason, Event, Limits, SaRecord, SaRef, SaState, SaStateFlag};
 
 use crate::events::Events;
+use crate::packet::{Packet, Packets};
+use crate::sad::SaContext;
+use crate::turn::Turn;
 
 /// Reserves up to `n` outbound numbers up to `last`, by one compare-and-swap; `None` if none is left.
 ///
@@ -72,6 +75,42 @@ pub fn reserve(
         .packets()
         .fetch_sub(wanted - packets, Ordering::Relaxed);
     packets as usize
+}
+
+/// Reserves lifetime and sequence numbers; returns the first number. What gets none is dropped.
+pub fn reserve_run(
+    run: &mut Packets,
+    sa: &SaContext,
+    state: &SaState<'_>,
+    turn: &mut Turn<'_>,
+) -> Option<u64> {
+    let hard = &sa.record.hard;
+    let within = if hard.expires != 0 && turn.now >= hard.expires {
+        0
+    } else {
+        reserve(state, hard, run.iter().map(Packet::len))
+    };
+    if within < run.len() {
+        note_expiry(state, sa.sa, &mut turn.events);
+        for packet in run.drain(within..) {
+            turn.ledger.drop(packet.frame, DropReason::LifetimeExpired);
+        }
+    }
+    if run.is_empty() {
+        return None;
+    }
+    let last = sa.record.last_sequence();
+    let numbers = reserve_sequence(state.sequence(), run.len() as u64, last);
+    let got = numbers.as_ref().map_or(0, |n| n.end() - n.start() + 1) as usize;
+    if got < run.len() {
+        //= RFC 4303 §3.3.3: a packet that would make the number cycle is not sent
+        note_exhaustion(state, sa.sa, &mut turn.events);
+        for packet in run.drain(got..) {
+            turn.ledger
+                .drop(packet.frame, DropReason::SequenceExhausted);
+        }
+    }
+    numbers.map(|n| *n.start())
 }
 
 /// Adds at most `n`, never past `limit`; returns how much.

@@ -55,10 +55,7 @@ fn payload_mtu(sa: &SaContext, egress: u16, header: usize) -> usize {
         0 => egress,
         path => path.min(egress),
     };
-    let fixed = header + sa.ipsec_len() + sa.suite.icv_len();
-    let room = usize::from(outer).saturating_sub(fixed);
-    let block = sa.suite.block();
-    (room / block * block).saturating_sub(2)
+    sa.payload_in(usize::from(outer).saturating_sub(header + sa.ipsec_len()))
 }
 
 /// The size that inner packets are padded to, where so many bytes fit the path; 0 for none.

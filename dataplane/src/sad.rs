@@ -5,18 +5,28 @@
 //! at a time, and with them their keys.
 
 use adit_abi::{
-    Direction, DropReason, Flow, Mode, PolicyReader, Protocol, SaFlags, SaRecord, SaRef, SaState,
+    Direction, DropReason, Flow, Mode, PolicyReader, SaFlags, SaRecord, SaRef, SaState,
     SelectorSet, StateRegion, Suite,
 };
+use std::sync::atomic::Ordering;
 use zeroize::Zeroize;
 
-use crate::crypto::{Keys, Provider, Transform};
+use crate::ah;
+use crate::crypto::{Authenticator, Keys, Provider, Transform};
 use crate::forward::fib::Hop;
 use crate::headers::{esp, udp};
 use crate::mode::{beet, transport};
 
 /// Contexts looked at in one turn while contexts of dead SAs are searched for.
 const SWEEP: usize = 32;
+
+/// An SA's cryptography, by its protocol.
+pub enum Crypto {
+    /// ESP's.
+    Esp(Box<dyn Transform>),
+    /// AH's.
+    Ah(Box<dyn Authenticator>),
+}
 
 /// What a worker keeps about one SA.
 pub struct SaContext {
@@ -32,8 +42,8 @@ pub struct SaContext {
     pub direction: Direction,
     /// Its mode.
     pub mode: Mode,
-    /// Its cryptography.
-    pub transform: Box<dyn Transform>,
+    /// Its cryptography, keyed.
+    pub crypto: Crypto,
     /// Where its sealed packets go, under the snapshot of this number.
     pub hop: Option<(u64, Hop)>,
     /// Inner packets are padded to so many bytes, as far as the path lets them be (RFC 4303 §2.7).
@@ -60,13 +70,17 @@ impl SaContext {
                 enc: record.enc_key.get(..suite.enc_key_len()).ok_or(bad)?,
                 auth: record.auth_key.get(..suite.auth_key_len()).ok_or(bad)?,
             };
-            let transform = provider
-                .transform(suite, keys, record.esn())
-                .map_err(|_| bad)?;
-            Ok((suite, direction, mode, transform))
+            let esn = record.esn();
+            let crypto = match suite.integrity() {
+                Some(integrity) if suite.is_ah() => provider
+                    .authenticator(integrity, keys.auth, esn)
+                    .map(Crypto::Ah),
+                _ => provider.transform(suite, keys, esn).map(Crypto::Esp),
+            };
+            Ok((suite, direction, mode, crypto.map_err(|_| bad)?))
         });
         record.zeroize();
-        let (suite, direction, mode, transform) = made?;
+        let (suite, direction, mode, crypto) = made?;
         let selectors = policy.selector_set(&record).map(Box::new);
         if record.selector_set != 0 && selectors.is_none() {
             return Err(DropReason::BadSa);
@@ -82,7 +96,7 @@ impl SaContext {
             suite,
             direction,
             mode,
-            transform,
+            crypto,
             hop: None,
             pad_to: 0,
             dscp_map: None,
@@ -98,14 +112,17 @@ impl SaContext {
         let suite = record.suite().ok_or(bad)?;
         let direction = record.direction().ok_or(bad)?;
         let mode = record.mode().ok_or(bad)?;
-        if record.protocol != Protocol::Esp as u8 {
-            return Err(DropReason::Unsupported);
-        }
         let window = record.window;
         let window_fits = window == 0 || (64..=window_capacity).contains(&window);
         let one_family = record.source.is_v4() == record.destination.is_v4();
         let bound = mode != Mode::Beet || beet::is_bound(record);
-        if !window_fits || !one_family || !bound || !record.spi.is_usable() {
+        let encap = record.flags.contains(SaFlags::UDP_ENCAP);
+        // AH covers the addresses that a NAT changes, and only ESP is known to be without them.
+        let fits_protocol = match suite.is_ah() {
+            true => mode != Mode::Beet && !encap && record.around.0 == 0,
+            false => !encap || record.around.0 == 0,
+        };
+        if !window_fits || !one_family || !bound || !fits_protocol || !record.spi.is_usable() {
             return Err(bad);
         }
         Ok((suite, direction, mode))
@@ -132,11 +149,24 @@ impl SaContext {
         transport::plain_header(self.record.destination.is_v4())
     }
 
-    /// Bytes between the outer IP header and the payload: UDP, ESP, IV.
+    /// Bytes between the outer IP header and the payload: UDP, ESP, IV; or AH.
     #[inline]
     pub fn ipsec_len(&self) -> usize {
+        if self.suite.is_ah() {
+            let v4 = self.record.destination.is_v4();
+            return ah::header_len(&self.record, v4, self.suite.icv_len());
+        }
         let udp = if self.encap() { udp::LEN } else { 0 };
         udp + esp::LEN + self.suite.iv_len()
+    }
+
+    /// The most payload that fits `room` bytes together with what follows it.
+    pub fn payload_in(&self, room: usize) -> usize {
+        if self.suite.is_ah() {
+            return room;
+        }
+        let (block, icv) = (self.suite.block(), self.suite.icv_len());
+        (room.saturating_sub(icv) / block * block).saturating_sub(2)
     }
 
     /// Room that is needed in front of a packet at most.
@@ -275,8 +305,29 @@ impl Sad {
         }
     }
 
+    /// The context of an SA that [`Sad::context`] has returned in this turn.
+    pub fn known(&self, sa: SaRef) -> Option<&SaContext> {
+        let context = self.contexts.get(sa.slot as usize)?.as_deref()?;
+        (context.sa == sa).then_some(context)
+    }
+
     /// How many contexts there are.
     pub fn len(&self) -> usize {
         self.used.len()
     }
+}
+
+/// Counts a packet that came for an SA and was dropped among the SA's own counters.
+pub fn count_refused(state: &SaState<'_>, reason: DropReason) {
+    let counter = match reason {
+        DropReason::Replayed | DropReason::TooOld | DropReason::SequenceZero => state.replays(),
+        DropReason::BadIcv => state.icv_failures(),
+        DropReason::Dummy => state.dummies(),
+        DropReason::BadPadding
+        | DropReason::BadNextHeader
+        | DropReason::BadInner
+        | DropReason::BadAhLength => state.malformed(),
+        _ => return,
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
 }

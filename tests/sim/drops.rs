@@ -1,7 +1,12 @@
 //! Every reason to drop a packet is raised, each by its own packet and each counted once.
 
-use adit_abi::{Action, Address, DropReason, Limits, Mode, PortRange, Prefix, RouteKind, Selector};
-use adit_dataplane::memory_gateway::{INSIDE, MemoryGateway, OUTSIDE, Site, TunnelPlan, WIRE};
+use adit_abi::{
+    Action, Address, Direction, DropReason, Integrity, Limits, Mode, PortRange, Prefix, RouteKind,
+    Selector, Spi, Suite,
+};
+use adit_dataplane::memory_gateway::{
+    INSIDE, MemoryGateway, OUTSIDE, Site, TunnelPlan, WIRE, tunnel_sa,
+};
 
 use crate::packets::{body, cuttable, ip, ping, raw, rechecksum, sealed, udp, udp_of};
 use crate::reassembly::cut;
@@ -352,13 +357,24 @@ const CASES: &[(DropReason, Case)] = &[
         g.refresh();
         g.from_inside(&udp_of(here(), there(), 1778));
     }),
-    (DropReason::Unsupported, |g| {
-        g.from_outside(&raw(
-            Site(2).outer(false),
-            Site(1).outer(false),
-            51,
-            &[0; 40],
-        ));
+    (DropReason::BadAhLength, |g| {
+        // Four bytes of padding more than SHA-256 needs over IPv4.
+        let plan = TunnelPlan {
+            suite: Suite::ah(Integrity::HmacSha256),
+            ..TunnelPlan::default()
+        };
+        let mut sa = tunnel_sa(&plan, Spi(0x5001), Site(2), Site(1));
+        sa.direction = Direction::Inbound as u8;
+        g.add_sa(&sa);
+        let mut header = [4, 6, 0, 0, 0, 0, 0x50, 1, 0, 0, 0, 1].to_vec();
+        header.resize(32, 0);
+        header.extend_from_slice(&inner());
+        g.from_outside(&raw(sa.source, sa.destination, 51, &header));
+    }),
+    (DropReason::NotNested, |g| {
+        // ESP alone, where the SA wants AH around it.
+        g.change_sa(g.inbound(), |r| r.around = Spi(0x5001));
+        arrive(g, 1, &body(&inner()));
     }),
     (DropReason::NotOwn, |g| {
         // A transport-mode SA between hosts that are not the gateway.

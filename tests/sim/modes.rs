@@ -300,7 +300,7 @@ fn transport_mode_carries_nothing_but_the_gateways_own() {
 #[test]
 fn the_largest_packet_of_a_mode_fills_the_wire_and_one_byte_more_is_refused() {
     for mode in [Mode::Transport, Mode::Beet] {
-        for plan in every_plan() {
+        for plan in every_plan().filter(|plan| !plan.esn) {
             let ends = outers(plan.outer_v6);
             let largest = |options: &[u8]| {
                 let (mut a, mut b) = linked(&plan, mode, ends, |_| ());

@@ -1,11 +1,11 @@
 //! Opening: from packets of one SA that came from outside to their inner packets (RFC 4303 §3.4).
 
-use adit_abi::{DropReason, Event, SaState, SaStateFlag};
+use adit_abi::{DropReason, Event, SaKey, SaState, SaStateFlag};
 use arrayvec::ArrayVec;
-use std::sync::atomic::Ordering;
 use zerocopy::FromBytes;
 
-use crate::crypto::Job;
+use crate::clearance::{FromSa, sealed};
+use crate::crypto::{Job, Transform};
 use crate::frame::BURST;
 use crate::headers::esp::{self, Esp};
 use crate::headers::protocol;
@@ -13,33 +13,36 @@ use crate::lifetime;
 use crate::mode;
 use crate::packet::{Packet, Refused};
 use crate::replay::Window;
-use crate::sad::SaContext;
-use crate::spd::fragments::{FragmentPorts, Way};
+use crate::sad::{SaContext, count_refused};
 use crate::turn::Turn;
 
-/// A packet from outside and where its ESP header begins.
+/// A packet from outside and where its ESP or AH header begins.
 #[derive(Debug)]
 pub struct Arrived {
     /// The packet.
     pub packet: Packet,
-    /// Offset of the ESP header in its data.
+    /// Offset of the ESP or AH header in its data.
     pub at: u16,
+    /// The SA that was opened around it, if any.
+    pub around: Option<SaKey>,
 }
 
 /// An inner packet that was authentic. It may not be sent before it is admitted.
 #[derive(Debug)]
-pub struct Opened(Packet);
+pub struct Opened {
+    packet: Packet,
+    around: Option<SaKey>,
+}
 
-impl Opened {
-    /// Shows the ports of a later fragment whose first one came through the same SA (RFC 4301 §7.3).
-    #[cold]
-    pub fn follow(&mut self, fragments: &mut FragmentPorts, way: Way, now: u64) {
-        fragments.note(&self.0, way, now);
-        fragments.show(&mut self.0, way, now);
+impl sealed::Sealed for Opened {}
+
+impl FromSa for Opened {
+    fn packet_mut(&mut self) -> &mut Packet {
+        &mut self.packet
     }
 
-    pub(crate) fn into_packet(self) -> Packet {
-        self.0
+    fn into_parts(self) -> (Packet, Option<SaKey>) {
+        (self.packet, self.around)
     }
 }
 
@@ -47,6 +50,7 @@ impl Opened {
 pub fn open(
     run: &mut ArrayVec<Arrived, BURST>,
     sa: &SaContext,
+    cipher: &dyn Transform,
     state: &SaState<'_>,
     turn: &mut Turn<'_>,
 ) -> ArrayVec<Opened, BURST> {
@@ -70,7 +74,7 @@ pub fn open(
         match before_icv(&arrived, sa, &window) {
             Ok(sequence) => worth.push((arrived, sequence)),
             Err(reason) => {
-                count(state, reason);
+                count_refused(state, reason);
                 turn.ledger.drop(arrived.packet.frame, reason);
             }
         }
@@ -83,7 +87,7 @@ pub fn open(
             Job::new(bytes.get_mut(at..).unwrap_or_default(), *sequence)
         })
         .collect();
-    sa.transform.open(&mut jobs);
+    cipher.open(&mut jobs);
     let ok: ArrayVec<bool, BURST> = jobs.iter().map(|job| job.ok).collect();
     drop(jobs);
     let mut done = ArrayVec::new();
@@ -100,7 +104,7 @@ pub fn open(
         match opened {
             Ok(opened) => done.push(opened),
             Err(refused) => {
-                count(state, refused.reason);
+                count_refused(state, refused.reason);
                 turn.ledger.refuse(refused);
             }
         }
@@ -143,7 +147,11 @@ fn after_icv(
     {
         turn.events.push(Event::FirstPacket(sa.sa));
     }
-    let Arrived { mut packet, at } = arrived;
+    let Arrived {
+        mut packet,
+        at,
+        around,
+    } = arrived;
     let front = at as usize + esp::LEN + sa.suite.iv_len();
     let payload = packet
         .frame
@@ -156,7 +164,8 @@ fn after_icv(
     };
     let excess = packet.len() - front - length;
     packet.frame.shrink_back(excess);
-    mode::unwrap(packet, sa, front, next_header, &mut turn.ledger).map(Opened)
+    let packet = mode::unwrap(packet, sa, front, next_header, &mut turn.ledger)?;
+    Ok(Opened { packet, around })
 }
 
 /// Length of what precedes the padding, and the next header.
@@ -190,27 +199,13 @@ fn within_lifetime(
     state: &SaState<'_>,
     turn: &mut Turn<'_>,
 ) {
-    let sizes = done.iter().map(|opened| opened.0.len());
+    let sizes = done.iter().map(|opened| opened.packet.len());
     let within = lifetime::reserve(state, &sa.record.hard, sizes);
     if within < done.len() {
         lifetime::note_expiry(state, sa.sa, &mut turn.events);
         for opened in done.drain(within..) {
             turn.ledger
-                .drop(opened.0.frame, DropReason::LifetimeExpired);
+                .drop(opened.packet.frame, DropReason::LifetimeExpired);
         }
     }
-}
-
-/// The SA's own counters of drops.
-fn count(state: &SaState<'_>, reason: DropReason) {
-    let counter = match reason {
-        DropReason::Replayed | DropReason::TooOld | DropReason::SequenceZero => state.replays(),
-        DropReason::BadIcv => state.icv_failures(),
-        DropReason::Dummy => state.dummies(),
-        DropReason::BadPadding | DropReason::BadNextHeader | DropReason::BadInner => {
-            state.malformed()
-        }
-        _ => return,
-    };
-    counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 
 use super::tfc;
 use crate::clearance::{Cleared, sealed};
-use crate::crypto::Job;
+use crate::crypto::{Job, Transform};
 use crate::frame::BURST;
 use crate::headers::{protocol, udp};
 use crate::ledger::Ledger;
@@ -49,11 +49,12 @@ fn trailer_len(sa: &SaContext, inner: usize) -> usize {
 pub fn seal(
     run: &mut Packets,
     sa: &SaContext,
+    cipher: &dyn Transform,
     state: &SaState<'_>,
     turn: &mut Turn<'_>,
 ) -> ArrayVec<Sealed, BURST> {
     drop_without_room(run, sa, &mut turn.ledger);
-    let Some(first) = reserve(run, sa, state, turn) else {
+    let Some(first) = lifetime::reserve_run(run, sa, state, turn) else {
         return ArrayVec::new();
     };
     let bytes: usize = run.iter().map(Packet::len).sum();
@@ -76,7 +77,7 @@ pub fn seal(
             Job::new(esp, sequence)
         })
         .collect();
-    sa.transform.seal(&mut jobs);
+    cipher.seal(&mut jobs);
     let ok: ArrayVec<bool, BURST> = jobs.iter().map(|job| job.ok).collect();
     drop(jobs);
     let mut done = ArrayVec::new();
@@ -112,42 +113,6 @@ fn drop_without_room(run: &mut Packets, sa: &SaContext, ledger: &mut Ledger<'_>)
             }
         }
     }
-}
-
-/// Reserves lifetime and sequence numbers; returns the first number. What gets none is dropped.
-fn reserve(
-    run: &mut Packets,
-    sa: &SaContext,
-    state: &SaState<'_>,
-    turn: &mut Turn<'_>,
-) -> Option<u64> {
-    let hard = &sa.record.hard;
-    let within = if hard.expires != 0 && turn.now >= hard.expires {
-        0
-    } else {
-        lifetime::reserve(state, hard, run.iter().map(Packet::len))
-    };
-    if within < run.len() {
-        lifetime::note_expiry(state, sa.sa, &mut turn.events);
-        for packet in run.drain(within..) {
-            turn.ledger.drop(packet.frame, DropReason::LifetimeExpired);
-        }
-    }
-    if run.is_empty() {
-        return None;
-    }
-    let last = sa.record.last_sequence();
-    let numbers = lifetime::reserve_sequence(state.sequence(), run.len() as u64, last);
-    let got = numbers.as_ref().map_or(0, |n| n.end() - n.start() + 1) as usize;
-    if got < run.len() {
-        //= RFC 4303 §3.3.3: a packet that would make the number cycle is not sent
-        lifetime::note_exhaustion(state, sa.sa, &mut turn.events);
-        for packet in run.drain(got..) {
-            turn.ledger
-                .drop(packet.frame, DropReason::SequenceExhausted);
-        }
-    }
-    numbers.map(|n| *n.start())
 }
 
 /// Writes trailer, ESP header and outer headers around a payload; `false` if there is no room for them.

@@ -3,6 +3,7 @@
 //! A view is taken with `ref_from_prefix`, which checks the length once; nothing here indexes with a
 //! value from the wire.
 
+pub mod ah;
 pub mod chain;
 pub mod checksum;
 pub mod esp;

@@ -110,7 +110,11 @@ fn v6_address(net: u8, last: u8) -> Address {
 pub fn tunnel_sa(plan: &TunnelPlan, spi: Spi, from: Site, to: Site) -> SaRecord {
     let mut record = SaRecord::new_zeroed();
     record.spi = spi;
-    record.protocol = Protocol::Esp as u8;
+    record.protocol = if plan.suite.is_ah() {
+        Protocol::Ah
+    } else {
+        Protocol::Esp
+    } as u8;
     record.mode = Mode::Tunnel as u8;
     record.set_suite(plan.suite);
     record.source = from.outer(plan.outer_v6);

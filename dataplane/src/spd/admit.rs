@@ -3,8 +3,7 @@
 use adit_abi::DropReason;
 
 use super::icmp_errors;
-use crate::clearance::{Cleared, sealed};
-use crate::esp::open::Opened;
+use crate::clearance::{Cleared, FromSa, sealed};
 use crate::packet::{Packet, Refused};
 use crate::sad::SaContext;
 
@@ -40,12 +39,16 @@ impl Admitted {
     }
 }
 
-/// Admits an opened packet if the SA it came through covers it (RFC 4301 §5.2 step 4).
+/// Admits an opened packet if the SA it came through covers it, and if that was nested as it must be
+/// (RFC 4301 §5.2 step 4).
 ///
 /// # Errors
 /// The frame, with the reason to drop it.
-pub fn admit(opened: Opened, sa: &SaContext) -> Result<Admitted, Refused> {
-    let packet = opened.into_packet();
+pub fn admit<T: FromSa>(opened: T, sa: &SaContext) -> Result<Admitted, Refused> {
+    let (packet, around) = opened.into_parts();
+    if sa.record.around.0 != 0 && around != sa.record.around() {
+        return Err(packet.refuse(DropReason::NotNested));
+    }
     match sa.covers(&packet.flow_inward(), packet.ports.is_some()) {
         Some(true) if icmp_errors::are_checked(sa) => admit_checked(packet, sa),
         Some(true) => Ok(Admitted(packet)),

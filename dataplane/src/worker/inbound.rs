@@ -1,14 +1,20 @@
 //! From outside to inside: SAD, anti-replay, open, admit; and the check of what comes in clear
 //! (RFC 4301 §5.2).
 
-use adit_abi::{Address, Direction, DropReason, Event, Mode, SaFlags, SaRef, Side, WorkerCounter};
+use adit_abi::{
+    Address, Direction, DropReason, Event, Mode, SaFlags, SaRef, SaState, Side, WorkerCounter,
+};
 use arrayvec::ArrayVec;
 
 use super::Stages;
 use super::outbound::outer_wire;
+use crate::ah;
 use crate::classify::{Arrival, arrival, check_addresses};
-use crate::esp::open::{Arrived, Opened, open};
+use crate::clearance::FromSa;
+use crate::esp;
+use crate::esp::open::Arrived;
 use crate::esp::runs::{BySa, take_run};
+use crate::forward::Forward;
 use crate::forward::fib::Hop;
 use crate::frame::BURST;
 use crate::headers::protocol;
@@ -17,10 +23,15 @@ use crate::packet::{Fragment, Packet, Packets};
 use crate::path_mtu::{self, About, AboutSa};
 use crate::pmtu;
 use crate::reassembly::{self, Ready};
+use crate::sad::{Crypto, SaContext};
 use crate::spd::admit::{Admitted, admit};
-use crate::spd::fragments::Way;
+use crate::spd::flow_cache::FlowCache;
+use crate::spd::fragments::{FragmentPorts, Way};
 use crate::spd::{Bypassed, Decision, decide};
 use crate::turn::Turn;
+
+/// SAs that may be taken off one packet.
+const MAX_NESTING: usize = 4;
 
 impl Stages {
     /// Takes packets that came in from outside.
@@ -41,7 +52,7 @@ impl Stages {
                 continue;
             }
             let arrival = arrival(&packet, own);
-            if let Arrival::Esp { key, .. } = &arrival {
+            if let Arrival::Sealed { key, .. } = &arrival {
                 // Brings the index's line in while the other packets of the burst are sorted.
                 std::hint::black_box(
                     turn.policy
@@ -54,8 +65,11 @@ impl Stages {
         let mut to_open: BySa<Arrived> = ArrayVec::new();
         for (packet, arrival) in arrivals {
             match arrival {
-                Arrival::Esp { at, key } => match turn.policy.find_sa(&key) {
-                    Some(sa) => to_open.push((sa, Arrived { packet, at })),
+                Arrival::Sealed { at, key } => match turn.policy.find_sa(&key) {
+                    Some(sa) => {
+                        let around = None;
+                        to_open.push((sa, Arrived { packet, at, around }));
+                    }
                     None => self.unknown_spi(turn, packet),
                 },
                 Arrival::Ike => self.forward.forward(Bypassed::ike(packet), false, turn),
@@ -63,17 +77,33 @@ impl Stages {
                 Arrival::Drop(reason) => turn.ledger.drop(packet.frame, reason),
             }
         }
+        // Every packet of the burst ends up in one place at most, so each list has room for all.
+        let mut onward = Onward::default();
+        self.open_all(turn, &mut to_open, &mut onward);
+        for _ in 1..MAX_NESTING {
+            if onward.nested.is_empty() {
+                break;
+            }
+            let mut nested = std::mem::take(&mut onward.nested);
+            self.open_all(turn, &mut nested, &mut onward);
+        }
+        for (_, arrived) in onward.nested {
+            turn.ledger
+                .drop(arrived.packet.frame, DropReason::NotNested);
+        }
+        self.outbound(turn, &mut onward.transit);
+    }
+
+    /// Opens packets of any number of SAs.
+    fn open_all(&mut self, turn: &mut Turn<'_>, to_open: &mut BySa<Arrived>, onward: &mut Onward) {
         let mut run = ArrayVec::new();
-        let mut transit = Packets::new();
-        while let Some(sa) = take_run(&mut to_open, &mut run) {
-            if let Err(reason) = self.open_run(turn, sa, &mut run, &mut transit) {
+        while let Some(sa) = take_run(to_open, &mut run) {
+            if let Err(reason) = self.open_run(turn, sa, &mut run, onward) {
                 for arrived in run.drain(..) {
                     turn.ledger.drop(arrived.packet.frame, reason);
                 }
             }
         }
-        // What leaves again came out of this burst, so it fits one.
-        self.outbound(turn, &mut transit);
     }
 
     /// Moves on what has been put together from fragments, and fragments of what is not sealed.
@@ -205,7 +235,7 @@ impl Stages {
         turn: &mut Turn<'_>,
         sa: SaRef,
         run: &mut ArrayVec<Arrived, BURST>,
-        transit: &mut Packets,
+        onward: &mut Onward,
     ) -> Result<(), DropReason> {
         let window = turn.state.capacity().window;
         let gone = |reason| match reason {
@@ -223,7 +253,6 @@ impl Stages {
             return Err(DropReason::NotOwn);
         }
         let state = context.state(turn.state)?;
-        let opened: ArrayVec<Opened, BURST> = open(run, context, &state, turn);
         let record = &context.record;
         let policy = record.policy.wrapping_sub(1);
         let clamp = turn.snapshot.spd.settings().clamp_mss != 0;
@@ -232,42 +261,33 @@ impl Stages {
             Hop::Wire(wire) if clamp => Some(pmtu::inner_mtu(context, wire.mtu)),
             _ => None,
         };
-        let followed = record.flags.contains(SaFlags::STATEFUL_FRAGMENTS);
-        for mut opened in opened {
-            if followed {
-                opened.follow(&mut self.fragments, Way::Sa(sa.slot), turn.now);
+        let opened = OpenedBy {
+            sa: context,
+            state: &state,
+            policy,
+            back,
+        };
+        let stages = (&mut self.forward, &mut self.flows, &mut self.fragments);
+        match &context.crypto {
+            Crypto::Esp(cipher) => {
+                let packets = esp::open::open(run, context, &**cipher, &state, turn);
+                opened.move_on(packets, stages, turn, onward);
             }
-            let mut admitted = match admit(opened, context) {
-                Ok(admitted) => admitted,
-                Err(refused) => {
-                    state
-                        .selector_mismatches()
-                        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    turn.ledger.refuse(refused);
-                    continue;
-                }
-            };
-            let bytes = admitted.packet().len();
-            turn.ledger.add(WorkerCounter::Opened, 1);
-            turn.ledger.add(WorkerCounter::OpenedBytes, bytes as u64);
-            turn.count_policy(policy, true, bytes);
-            if let Some(mtu) = back
-                && pmtu::clamp_mss(admitted.packet_mut(), mtu)
-            {
-                turn.ledger.add(WorkerCounter::MssClamped, 1);
+            Crypto::Ah(integrity) => {
+                let packets = ah::open::open(run, context, &**integrity, &state, turn);
+                opened.move_on(packets, stages, turn, onward);
             }
-            Self::onward(&mut self.forward, &mut self.flows, turn, admitted, transit);
         }
         Ok(())
     }
 
     /// Sends an admitted packet inside, or puts it with those that leave again.
     fn onward(
-        forward: &mut crate::forward::Forward,
-        flows: &mut crate::spd::flow_cache::FlowCache,
+        forward: &mut Forward,
+        flows: &mut FlowCache,
         turn: &mut Turn<'_>,
         admitted: Admitted,
-        transit: &mut Packets,
+        onward: &mut Onward,
     ) {
         let packet = admitted.packet();
         if let Err(reason) = check_addresses(&packet.source, &packet.destination) {
@@ -293,7 +313,86 @@ impl Stages {
                 return turn.report(packet, DropReason::NoRoute, Problem::NoRoute, true);
             }
         }
-        transit.push(admitted.into_transit());
+        onward.transit.push(admitted.into_transit());
+    }
+}
+
+/// Packets of one burst that an SA has been taken off, and that are not where they go yet.
+#[derive(Default)]
+struct Onward {
+    /// Those that leave again.
+    transit: Packets,
+    /// Those that are sealed for this gateway once more.
+    nested: BySa<Arrived>,
+}
+
+/// Shows the ports of a later fragment whose first one came the same way (RFC 4301 §7.3).
+#[cold]
+fn follow(packet: &mut Packet, fragments: &mut FragmentPorts, way: Way, now: u64) {
+    fragments.note(packet, way, now);
+    fragments.show(packet, way, now);
+}
+
+/// The SA that opened some packets.
+struct OpenedBy<'a> {
+    sa: &'a SaContext,
+    state: &'a SaState<'a>,
+    /// Slot of its policy.
+    policy: u32,
+    /// The largest packet that can go back through the peer, where MSS options are to say so.
+    back: Option<usize>,
+}
+
+impl OpenedBy<'_> {
+    /// Admits packets and sends them inside, or puts them with those that leave again or are opened once more.
+    fn move_on<T: FromSa>(
+        &self,
+        opened: ArrayVec<T, BURST>,
+        (forward, flows, fragments): (&mut Forward, &mut FlowCache, &mut FragmentPorts),
+        turn: &mut Turn<'_>,
+        onward: &mut Onward,
+    ) {
+        let sa = &self.sa.record;
+        let followed = sa.flags.contains(SaFlags::STATEFUL_FRAGMENTS);
+        for mut opened in opened {
+            if followed {
+                follow(
+                    opened.packet_mut(),
+                    fragments,
+                    Way::Sa(self.sa.sa.slot),
+                    turn.now,
+                );
+            }
+            let mut admitted = match admit(opened, self.sa) {
+                Ok(admitted) => admitted,
+                Err(refused) => {
+                    let counter = self.state.selector_mismatches();
+                    counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    turn.ledger.refuse(refused);
+                    continue;
+                }
+            };
+            let bytes = admitted.packet().len();
+            turn.ledger.add(WorkerCounter::Opened, 1);
+            turn.ledger.add(WorkerCounter::OpenedBytes, bytes as u64);
+            turn.count_policy(self.policy, true, bytes);
+            //= RFC 4301 §5.2: a packet that is still under ESP or AH and for this gateway is processed again
+            if matches!(admitted.packet().protocol, protocol::ESP | protocol::AH)
+                && let Arrival::Sealed { at, key } = arrival(admitted.packet(), false)
+                && let Some(sa) = turn.policy.find_sa(&key)
+            {
+                let packet = admitted.into_transit();
+                let around = Some(self.sa.record.key());
+                onward.nested.push((sa, Arrived { packet, at, around }));
+                continue;
+            }
+            if let Some(mtu) = self.back
+                && pmtu::clamp_mss(admitted.packet_mut(), mtu)
+            {
+                turn.ledger.add(WorkerCounter::MssClamped, 1);
+            }
+            Stages::onward(forward, flows, turn, admitted, onward);
+        }
     }
 }
 

@@ -1,12 +1,16 @@
 //! From inside to outside: SPD, SAD, PMTU, seal (RFC 4301 §5.1).
 
-use adit_abi::{Direction, DropReason, Mode, PolicyLink, SaFlags, SaRef, Side, WorkerCounter};
+use adit_abi::{
+    Direction, DropReason, Mode, PolicyLink, SaFlags, SaKey, SaRef, Side, WorkerCounter,
+};
 use arrayvec::ArrayVec;
 
 use super::Stages;
+use crate::ah;
 use crate::classify::check_addresses;
+use crate::clearance::Cleared;
+use crate::esp;
 use crate::esp::runs::{BySa, take_run};
-use crate::esp::seal::seal;
 use crate::esp::tfc;
 use crate::forward::Forward;
 use crate::forward::fib::{Hop, Wire};
@@ -17,7 +21,7 @@ use crate::mode;
 use crate::packet::{Fragment, Packet, Packets};
 use crate::path_mtu;
 use crate::pmtu;
-use crate::sad::SaContext;
+use crate::sad::{Crypto, SaContext, Sad};
 use crate::spd::fragments::Way;
 use crate::spd::{Bypassed, Decision, decide, icmp_errors};
 use crate::turn::Turn;
@@ -177,9 +181,25 @@ impl Stages {
         let wire = outer_wire(context, &mut self.forward, turn)?;
         let settings = turn.snapshot.spd.settings();
         let path = path_mtu::of_sa(&context.record, &state, wire.mtu, settings, turn.now);
-        let mtu = pmtu::inner_mtu(context, path);
+        let around = match context.record.around() {
+            None => None,
+            Some(key) => Some(key_around(&mut self.sad, turn, &key, path)?),
+        };
+        let room = around.map_or(path, |(_, room)| room);
+        let context = self.sad.context(turn.policy, window, sa)?;
+        let mtu = pmtu::inner_mtu(context, room);
         context.pad_to = pmtu::pad_to(context, mtu);
-        let way = Path { wire, mtu: path };
+        let gone = DropReason::NoSa;
+        let around = match around {
+            None => None,
+            Some((around, _)) => Some((self.sad.known(around).ok_or(gone)?, path)),
+        };
+        let context = self.sad.known(sa).ok_or(gone)?;
+        let way = Path {
+            wire,
+            mtu: room,
+            around,
+        };
         let clamp = turn.snapshot.spd.settings().clamp_mss != 0;
         let mut ready = Packets::new();
         for mut packet in run.drain(..) {
@@ -199,7 +219,7 @@ impl Stages {
                 continue;
             }
             let through_sa = packet.side == Side::Outside;
-            let mtu = pmtu::inner_mtu_for(context, path, mtu, &packet);
+            let mtu = pmtu::inner_mtu_for(context, room, mtu, &packet);
             if packet.side != Side::Host && packet.hop_limit() <= 1 {
                 let problem = Problem::TimeExceeded;
                 turn.report(packet, DropReason::HopLimit, problem, through_sa);
@@ -237,10 +257,12 @@ impl Stages {
 }
 
 /// Where an SA's packets leave.
-struct Path {
+struct Path<'a> {
     wire: Wire,
-    /// Bytes of the largest packet that gets to the other end.
+    /// Bytes of the largest packet that the SA may make of one.
     mtu: u16,
+    /// The SA that goes around the packets before they leave, and the largest that it may make.
+    around: Option<(&'a SaContext, u16)>,
 }
 
 impl Stages {
@@ -266,7 +288,11 @@ impl Stages {
         let path = path_mtu::of_sa(&context.record, &state, wire.mtu, settings, turn.now);
         let mtu = pmtu::inner_mtu(context, path);
         context.pad_to = pmtu::pad_to(context, mtu);
-        let way = Path { wire, mtu: path };
+        let way = Path {
+            wire,
+            mtu: path,
+            around: None,
+        };
         let mut ready = Packets::new();
         for _ in 0..usize::from(count).min(BURST) {
             let Some(frame) = turn.ledger.stock.take() else {
@@ -346,7 +372,7 @@ fn push(
     packet: Packet,
     ready: &mut Packets,
     context: &SaContext,
-    way: &Path,
+    way: &Path<'_>,
     forward: &mut Forward,
     turn: &mut Turn<'_>,
 ) {
@@ -356,30 +382,106 @@ fn push(
     ready.push(packet);
 }
 
+/// Sends a sealed packet, in pieces where it does not fit the path as a whole.
+#[inline]
+fn send<T: Cleared>(
+    sealed: T,
+    length: usize,
+    way: &Path<'_>,
+    forward: &mut Forward,
+    turn: &mut Turn<'_>,
+) {
+    if length > usize::from(way.mtu) {
+        forward.send_in_pieces(sealed, &way.wire, way.mtu, turn);
+    } else {
+        forward.send(sealed, &way.wire, turn);
+    }
+}
+
 fn seal_and_send(
     ready: &mut Packets,
     context: &SaContext,
-    way: &Path,
+    way: &Path<'_>,
     forward: &mut Forward,
     turn: &mut Turn<'_>,
 ) {
     if ready.is_empty() {
         return;
     }
-    match context.state(turn.state) {
-        Ok(state) => {
-            for sealed in seal(ready, context, &state, turn) {
-                if sealed.len() > usize::from(way.mtu) {
-                    forward.send_in_pieces(sealed, &way.wire, way.mtu, turn);
-                } else {
-                    forward.send(sealed, &way.wire, turn);
+    match (context.state(turn.state), &context.crypto) {
+        (Ok(state), Crypto::Esp(cipher)) => {
+            let sealed = esp::seal::seal(ready, context, &**cipher, &state, turn);
+            match way.around {
+                None => {
+                    for sealed in sealed {
+                        let length = sealed.len();
+                        send(sealed, length, way, forward, turn);
+                    }
+                }
+                Some((around, path)) => {
+                    ready.extend(sealed.into_iter().map(Cleared::into_packet));
+                    let way = Path {
+                        wire: way.wire,
+                        mtu: path,
+                        around: None,
+                    };
+                    seal_around(ready, around, &way, forward, turn);
                 }
             }
         }
-        Err(reason) => {
+        (Ok(state), Crypto::Ah(integrity)) => {
+            for sealed in ah::seal::seal(ready, context, &**integrity, &state, turn) {
+                let length = sealed.len();
+                send(sealed, length, way, forward, turn);
+            }
+        }
+        (Err(reason), _) => {
             for packet in ready.drain(..) {
                 turn.ledger.drop(packet.frame, reason);
             }
         }
     }
+}
+
+/// Makes the AH SA of a key ready to go around packets; says which it is, and how large those may be.
+#[cold]
+fn key_around(
+    sad: &mut Sad,
+    turn: &Turn<'_>,
+    key: &SaKey,
+    path: u16,
+) -> Result<(SaRef, u16), DropReason> {
+    // One SA without the other would be less than policy asks for.
+    let sa = turn.policy.find_sa(key).ok_or(DropReason::NoSa)?;
+    let context = sad.context(turn.policy, turn.state.capacity().window, sa)?;
+    if context.direction != Direction::Outbound || context.mode != Mode::Transport {
+        return Err(DropReason::BadSa);
+    }
+    context.state(turn.state)?;
+    let path = pmtu::inner_mtu(context, path);
+    Ok((sa, u16::try_from(path).unwrap_or(u16::MAX)))
+}
+
+/// Seals packets that are sealed already under an AH SA, and sends them (RFC 4301 §4.1).
+#[cold]
+fn seal_around(
+    packets: &mut Packets,
+    around: &SaContext,
+    way: &Path<'_>,
+    forward: &mut Forward,
+    turn: &mut Turn<'_>,
+) {
+    let mut ready = Packets::new();
+    for packet in packets.drain(..) {
+        let covered = around.covers(&packet.flow_outward(), true) == Some(true);
+        let verdict = match mode::check(around, &packet) {
+            Ok(()) if !covered => Err(DropReason::SelectorMismatch),
+            verdict => verdict,
+        };
+        match verdict {
+            Ok(()) => ready.push(packet),
+            Err(reason) => turn.ledger.drop(packet.frame, reason),
+        }
+    }
+    seal_and_send(&mut ready, around, way, forward, turn);
 }
