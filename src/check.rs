@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use adit_abi::Direction;
 use adit_control::config;
 
 use crate::cli::CliError;
@@ -21,6 +22,18 @@ pub fn run(file: &Path, out: &mut impl Write) -> Result<(), CliError> {
         count(config.policies.len(), "policy"),
         count(config.sas.len(), "SA"),
     )?;
+    for sa in &config.sas {
+        let suite = sa.proposal.suite;
+        if suite.is_legacy() && sa.direction == Direction::Outbound {
+            writeln!(
+                out,
+                "{}: {}: {suite} no longer protects as it should (RFC 8221): take aes256-sha256 or aes128gcm16 if the \
+                 peer has it",
+                file.display(),
+                sa.policy.as_deref().unwrap_or("an SA"),
+            )?;
+        }
+    }
     Ok(())
 }
 
@@ -63,6 +76,33 @@ mod tests {
             check(text).as_deref(),
             Ok("adit.toml: fine: 2 ports, 1 policy, 0 SAs\n")
         );
+    }
+
+    #[test]
+    fn a_legacy_suite_is_told() {
+        let example = include_str!("../docs/examples/site-to-site.toml");
+        assert!(
+            example.contains("aes256-sha256-esn"),
+            "what this test replaces"
+        );
+        let legacy = example.replace("aes256-sha256-esn", "3des-sha256");
+        let keys = |length: usize| {
+            move |line: &str| {
+                let key = line.split_once(" = ").map_or("", |(key, _)| key);
+                match key {
+                    "enc_in" | "enc_out" => format!("{key} = \"{}\"\n", "5a".repeat(length)),
+                    "auth_in" | "auth_out" => format!("{key} = \"{}\"\n", "a5".repeat(32)),
+                    _ => format!("{line}\n"),
+                }
+            }
+        };
+        let told = check(&legacy.lines().map(keys(24)).collect::<String>()).expect("fine");
+        assert!(
+            told.contains(": 3des-sha256 no longer protects as it should"),
+            "{told}"
+        );
+        let told = check(&example.lines().map(keys(32)).collect::<String>()).expect("fine");
+        assert!(!told.contains("no longer"), "{told}");
     }
 
     #[test]

@@ -48,10 +48,10 @@ pub struct SaAdd {
     /// Outer destination address
     #[arg(long)]
     pub dst: IpAddr,
-    /// What encrypts and authenticates
+    /// What encrypts and authenticates: aes128gcm16, aes256-sha256, null-sha256 …
     #[arg(long, value_parser = Suite::parse_esp)]
     pub suite: Suite,
-    /// Keys in hexadecimal, `-` for standard input: first line encryption key and salt, second line integrity key
+    /// Keys in hexadecimal, `-` for standard input: a line for the encryption key and salt, a line for the integrity key, as the suite has them
     #[arg(long, value_name = "FILE")]
     pub key_file: PathBuf,
     /// Take a counter-mode suite's key from a file, though its second use gives the traffic away (RFC 8221 §3)
@@ -115,8 +115,11 @@ impl SaAdd {
             .add("src", self.src.to_string())
             .add("dst", self.dst.to_string())
             .add("mode", "tunnel")
-            .add("suite", self.suite.to_string())
-            .add("enc_key", keys.encryption.as_slice())
+            .add("suite", self.suite.to_string());
+        if let Some(key) = &keys.encryption {
+            message.add("enc_key", key.as_slice());
+        }
+        message
             .add("esn", yes(self.esn))
             .add("replay_window", self.window.to_string())
             .add("encap", yes(self.encap.is_some()))
@@ -161,7 +164,7 @@ pub fn run(gateway: &Gateway, command: &SaCommand, out: &mut impl Write) -> Resu
         SaCommand::List => list(gateway.connect()?, gateway.json, out),
         SaCommand::Add(add) => {
             let fresh = add.suite.is_counter_mode() && !add.unsafe_static_counter_mode_keys;
-            let keys = key::read(&add.key_file, fresh)?;
+            let keys = key::read(&add.key_file, add.suite, fresh)?;
             let answer = gateway.connect()?.request("sa-add", &add.message(&keys))?;
             done(
                 gateway.json,
@@ -365,7 +368,7 @@ mod tests {
     #[test]
     fn the_least_that_can_be_said_becomes_a_whole_message() {
         let keys = Keys {
-            encryption: Zeroizing::new(vec![1; 20]),
+            encryption: Some(Zeroizing::new(vec![1; 20])),
             integrity: None,
         };
         let message = add("").message(&keys);
@@ -391,7 +394,7 @@ mod tests {
     #[test]
     fn options_reach_the_message() {
         let keys = Keys {
-            encryption: Zeroizing::new(vec![1]),
+            encryption: Some(Zeroizing::new(vec![1])),
             integrity: Some(Zeroizing::new(vec![2])),
         };
         let options = "--policy net --esn --window 64 --encap 4500:10001 --keepalive --dscp 46 --df set \

@@ -392,7 +392,7 @@ fn keys(
             "secret",
             id,
             format!("{suite} with a key from a file found"),
-            "aes128-sha256, aes192-sha256 or aes256-sha256",
+            "a suite in CBC mode such as aes256-sha256",
             "a counter-mode suite repeats nonces after a restart (RFC 8221 §3): take another, put fresh \
              keys in over the control socket, or set gateway.unsafe_static_counter_mode_keys = true",
         );
@@ -405,8 +405,8 @@ fn keys(
         ("auth_in", &pair.inbound.auth, suite.auth_key_len()),
         ("auth_out", &pair.outbound.auth, suite.auth_key_len()),
     ] {
-        // An empty encryption key was reported where it stands.
-        if key.len() == expected || (key.is_empty() && what.starts_with("enc")) {
+        // One that cannot be read was reported where it stands.
+        if key.len() == expected || (key.is_empty() && pair.told) {
             continue;
         }
         fits = false;
@@ -419,12 +419,14 @@ fn keys(
             key_remedy(key, expected),
         );
     }
-    (fits && !pair.inbound.enc.is_empty() && !pair.outbound.enc.is_empty()).then(|| pair.clone())
+    (fits && !pair.told).then(|| pair.clone())
 }
 
 fn key_remedy(key: &Secret, expected: usize) -> String {
     if expected == 0 {
-        "leave it out: the suite authenticates by itself".into()
+        "leave it out: the suite has no such key".into()
+    } else if key.is_empty() {
+        format!("add one to the section: `openssl rand -hex {expected}` makes it")
     } else if key.len() + 4 == expected {
         "the 4 octets of salt belong to the end of the key (RFC 4106 §8.1)".into()
     } else {

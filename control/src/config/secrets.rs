@@ -25,6 +25,8 @@ pub(super) struct Keys {
 pub(super) struct KeyPair {
     pub inbound: Keys,
     pub outbound: Keys,
+    /// Something is wrong with one of them, and was told.
+    pub told: bool,
 }
 
 pub(super) fn check(
@@ -40,20 +42,17 @@ pub(super) fn check(
             name: format!("secrets.{id}"),
             span,
         };
-        for (key, field) in [("enc_in", &raw.enc_in), ("enc_out", &raw.enc_out)] {
-            if field.is_none() {
-                s.missing(
-                    key,
-                    "an encryption key",
-                    "write its hexadecimal digits, or { file = \"PATH\" }",
-                );
-            }
-        }
+        let mut told = false;
         let mut key = |name, field: &Field<RawKey>| match field {
-            Some(value) => read(&mut s, name, value, beside),
+            Some(value) => read(&mut s, name, value, beside).unwrap_or_else(|| {
+                told = true;
+                Secret::default()
+            }),
+            // Which keys there must be depends on the suite.
             None => Secret::default(),
         };
-        let pair = KeyPair {
+        let mut pair = KeyPair {
+            told: false,
             inbound: Keys {
                 enc: key("enc_in", &raw.enc_in),
                 auth: key("auth_in", &raw.auth_in),
@@ -63,32 +62,38 @@ pub(super) fn check(
                 auth: key("auth_out", &raw.auth_out),
             },
         };
+        pair.told = told;
         out.insert(id, pair);
     }
     out
 }
 
-/// A key from the text or from a file beside it. What is found is never shown.
-fn read(s: &mut Section<'_, '_>, name: &str, value: &Spanned<RawKey>, beside: &Path) -> Secret {
+/// A key from the text or from a file beside it; [`None`] after telling why not. What is found is never shown.
+fn read(
+    s: &mut Section<'_, '_>,
+    name: &str,
+    value: &Spanned<RawKey>,
+    beside: &Path,
+) -> Option<Secret> {
     const EXPECTED: &str = "an even number of hexadecimal digits";
     match value.get_ref() {
-        RawKey::Hex(text) => Secret::from_hex(text).unwrap_or_else(|| {
+        RawKey::Hex(text) => Secret::from_hex(text).or_else(|| {
             let remedy = "make one with `openssl rand -hex 32`";
             s.wrong(name, value, "something else found", EXPECTED, remedy);
-            Secret::default()
+            None
         }),
         RawKey::File { file } => {
             let path = beside.join(file);
             match fs::read_to_string(&path).map(Zeroizing::new) {
-                Ok(text) => Secret::from_hex(&text).unwrap_or_else(|| {
+                Ok(text) => Secret::from_hex(&text).or_else(|| {
                     let found = format!("something else found in {}", path.display());
                     s.wrong(name, value, found, EXPECTED, "");
-                    Secret::default()
+                    None
                 }),
                 Err(e) => {
                     let found = format!("{} cannot be read: {e}", path.display());
                     s.wrong(name, value, found, "a readable file", "");
-                    Secret::default()
+                    None
                 }
             }
         }

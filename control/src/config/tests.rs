@@ -213,7 +213,7 @@ fn counter_mode_keys_from_a_file_need_the_unsafe_setting() {
         errors(&text),
         [
             "adit.toml:14: connections.b.children.net.manual.secret: aes128gcm16 with a key from a file found, expected \
-             aes128-sha256, aes192-sha256 or aes256-sha256; a counter-mode suite repeats nonces after a restart (RFC 8221 §3): \
+             a suite in CBC mode such as aes256-sha256; a counter-mode suite repeats nonces after a restart (RFC 8221 §3): \
              take another, put fresh keys in over the control socket, or set gateway.unsafe_static_counter_mode_keys = true"
         ]
     );
@@ -284,6 +284,52 @@ fn wrong_children_are_told_apart() {
         ),
     ] {
         let e = with(from, to);
+        assert!(e.contains(expected), "{e}\n{expected}");
+    }
+}
+
+#[test]
+fn the_suite_says_which_keys_a_connection_needs() {
+    let of = |suite: &str, secrets: &str| {
+        let child = CHILD.replace("aes256-sha256-esn", suite);
+        parse(Path::new("adit.toml"), &[PORTS, &child, secrets].concat())
+    };
+    let integrity_alone = secret(0, 48).replace("enc_in = \"\"\n", "");
+    let integrity_alone = integrity_alone.replace("enc_out = \"\"\n", "");
+    let config = of("null-sha384", &integrity_alone).unwrap();
+    assert_eq!(config.sas[0].proposal.suite.to_string(), "null-sha384");
+    assert_eq!(config.sas[0].enc_key.len(), 0);
+    assert!(of("3des-md5", &secret(24, 16)).is_ok(), "named, so taken");
+    for (suite, secrets, expected) in [
+        (
+            "aes192-sha384",
+            &*integrity_alone,
+            "manual.secret: enc_in of \"b\" has 0 octets, expected 24 for aes192-sha384; add one to the section: \
+             `openssl rand -hex 24` makes it",
+        ),
+        (
+            "null-sha384",
+            &secret(16, 48),
+            "manual.secret: enc_in of \"b\" has 16 octets, expected 0 for null-sha384; leave it out",
+        ),
+        (
+            "aes128ctr-sha256",
+            &secret(20, 32),
+            "manual.secret: aes128ctr-sha256 with a key from a file found, expected a suite in CBC mode",
+        ),
+        (
+            "aes128",
+            &secret(16, 0),
+            "esp_proposals: \"aes128\" found, expected a suite, such as aes256-sha256 or aes128gcm16, with -esn behind \
+             it or not; aes128 does not authenticate: write aes128-sha256",
+        ),
+        (
+            "des-sha256",
+            &secret(16, 32),
+            "\"des\" is no transform that adit has: encryption is one of aes128gcm16",
+        ),
+    ] {
+        let e = of(suite, secrets).unwrap_err().to_string();
         assert!(e.contains(expected), "{e}\n{expected}");
     }
 }

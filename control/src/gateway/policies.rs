@@ -3,7 +3,7 @@
 
 use adit_abi::{Direction, SaKey};
 use adit_bpf::SteeringError;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Gateway;
 use crate::clock;
@@ -121,6 +121,11 @@ impl Gateway {
     /// What is wrong with it, or that there is no room.
     pub fn add_sa(&mut self, spec: &SaSpec) -> Result<Stage, SadbError> {
         let stage = self.sadb.add_sa(spec, clock::now())?;
+        let suite = spec.proposal.suite;
+        if suite.is_legacy() {
+            //= RFC 8221 §5: 3DES SHOULD NOT, §6: HMAC-MD5 MUST NOT be implemented; never without a word
+            warn!(sa = ?spec.key(), %suite, "SA with a legacy transform, which no longer protects as it should (RFC 8221)");
+        }
         // Its far end must not be reached through the TUN device.
         if spec.direction == Direction::Outbound && self.routes.covers(spec.destination) {
             self.sync_routes(&[]);
