@@ -26,3 +26,8 @@ pub use keys::{IkeKeys, KeyContext, child_key_material, int_auth};
 pub use prf::Prf;
 pub use secret::Secret;
 pub use sk_cipher::{OpenError, SkCipher};
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;

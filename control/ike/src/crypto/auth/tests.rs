@@ -1,4 +1,5 @@
 use super::*;
+use crate::crypto::vectors::hex;
 use crate::crypto::{Prf, Secret};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
@@ -117,14 +118,6 @@ fn a_hash_is_used_only_if_the_peer_announced_it() {
         Scheme::choose(KeyKind::Ed25519, &[5]),
         Some(Scheme::Ed25519)
     );
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<_> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits
-        .chunks(2)
-        .map(|c| u8::from_str_radix(std::str::from_utf8(c).unwrap(), 16).unwrap())
-        .collect()
 }
 
 #[test]
