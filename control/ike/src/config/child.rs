@@ -30,7 +30,7 @@ pub struct Volume {
 }
 
 /// A child in swanctl's vocabulary; [`Child::new`] gives swanctl's defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Child {
     /// The name of its section.
     pub name: Arc<str>,

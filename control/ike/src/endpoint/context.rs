@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::ask::{Asker, Asks};
-use super::{Ask, AskId, ChildId, Event, IkeSaId, Output, SpiSource};
+use super::{Ask, AskId, ChildId, Event, IkeInfo, IkeSaId, Output, SpiSource, Why};
 use crate::config::{Child, Connection, Settings};
 use crate::random::Random;
 use crate::time::Instant;
+use crate::v2::{ChildSa, IkeSa, Queued};
 use crate::wire::IkeSpi;
 
 /// The world outside one IKE SA.
@@ -27,6 +28,16 @@ pub(crate) struct Context<'a> {
 pub(crate) enum Effect {
     /// It did not come about: try again, if the connection's `keyingtries` allow it.
     Again(Arc<Connection>, Starts),
+    /// Begin an IKE SA.
+    Begin(Arc<Connection>, Starts),
+    /// Here is another IKE SA.
+    Insert(Box<IkeSa>),
+    /// That IKE SA takes over what this one had.
+    HandOver(IkeSaId, Box<Heir>),
+    /// Nobody needs that IKE SA; the peer will delete it.
+    Redundant(IkeSaId),
+    /// Delete that IKE SA.
+    Delete(IkeSaId, Why),
 }
 
 /// What is to come up with an IKE SA that we begin.
@@ -34,8 +45,17 @@ pub(crate) enum Effect {
 pub(crate) struct Starts {
     /// Children, the first in IKE_AUTH.
     pub children: VecDeque<Arc<Child>>,
+    /// The IKE SA that goes once this one is up.
+    pub replaces: Option<IkeSaId>,
     /// How often it was tried before.
     pub tries: u32,
+}
+
+/// What a rekeyed IKE SA leaves to the one in its place.
+pub(crate) struct Heir {
+    pub from: IkeInfo,
+    pub children: Vec<ChildSa>,
+    pub queue: Vec<Queued>,
 }
 
 /// Numbers that are given once.

@@ -41,24 +41,60 @@ impl Endpoint {
                 starts.children.extend(wanted.cloned());
             }
         }
-        self.ask_addresses(now, connection, starts);
+        if !self.add_to_existing(now, &connection, &starts) {
+            self.ask_addresses(now, connection, starts);
+        }
+    }
+
+    /// Brings children up on an IKE SA that is there or on its way; whether there is one.
+    fn add_to_existing(&mut self, now: Instant, connection: &Connection, starts: &Starts) -> bool {
+        let of = self
+            .sas
+            .values()
+            .filter(|sa| sa.connection.name == connection.name);
+        let mut usable: Vec<_> = of
+            .filter(|sa| sa.takes_children())
+            .map(|sa| sa.id)
+            .collect();
+        usable.sort_unstable();
+        let Some(&id) = usable.first() else {
+            return self
+                .retries
+                .iter()
+                .any(|(_, c, _)| c.name == connection.name);
+        };
+        self.with_sa(now, id, |sa, cx| {
+            for child in &starts.children {
+                sa.want_child(cx, child);
+            }
+            sa.next_task(cx);
+        });
+        true
     }
 
     /// Another try, if the connection wants it.
     pub(super) fn initiate_again(
         &mut self,
         now: Instant,
-        connection: &Arc<Connection>,
+        connection: Arc<Connection>,
         mut starts: Starts,
     ) {
-        starts.tries += 1;
+        starts.tries = starts.tries.saturating_add(1);
         let tries = connection.keyingtries;
-        if tries == 0 || starts.tries < tries {
-            self.ask_addresses(now, connection.clone(), starts);
+        // A connection that was taken away meanwhile is not wanted any more.
+        let wanted = self.connections.iter().any(|c| c.name == connection.name);
+        if wanted && (tries == 0 || starts.tries < tries) {
+            let at = now + self.settings.retry_delay;
+            self.retries.push((at, connection, starts));
         }
     }
 
-    fn ask_addresses(&mut self, now: Instant, connection: Arc<Connection>, starts: Starts) {
+    pub(super) fn ask_addresses(
+        &mut self,
+        now: Instant,
+        connection: Arc<Connection>,
+        starts: Starts,
+    ) {
         let known = match (&connection.local_addrs[..], &connection.remote_addrs[..]) {
             ([Host::Address(local)], [Host::Address(remote)]) => Some((*local, *remote)),
             _ => None,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Answer, AskId};
+use super::{Answer, AskId, ChildId, IkeSaId};
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -33,4 +33,51 @@ pub enum Input<'a> {
         /// The child's name; none: the IKE SA and whatever starts with it.
         child: Option<Arc<str>>,
     },
+    /// A packet needs a child that is not there (RFC 4301 §5.1). Harmless if it is there, or on its way.
+    Acquire {
+        /// The connection's name.
+        connection: Arc<str>,
+        /// The child's name.
+        child: Arc<str>,
+    },
+    /// Bring IKE SAs or children down.
+    Terminate(Target),
+    /// Give IKE SAs or children new keys.
+    Rekey(Target),
+    /// The first packet was opened with a child's inbound SA.
+    FirstPacket(ChildId),
+    /// Something authentic came in from the peer of a child: it is there.
+    Heard(ChildId),
+    /// One of a child's SAs reached a limit.
+    Expired {
+        /// The child.
+        child: ChildId,
+        /// Whether it is the hard one: the SA carries nothing any more.
+        hard: bool,
+    },
+    /// The data plane could not take an SA of this child: the child must go.
+    InstallFailed {
+        /// The child.
+        child: ChildId,
+        /// What people should read.
+        reason: String,
+    },
+}
+
+/// What a command speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every IKE SA of a connection.
+    Connection(Arc<str>),
+    /// One IKE SA.
+    Ike(IkeSaId),
+    /// Children by name: of all connections, or of one.
+    ChildNamed {
+        /// The connection's name.
+        connection: Option<Arc<str>>,
+        /// The child's name.
+        child: Arc<str>,
+    },
+    /// One child.
+    Child(ChildId),
 }

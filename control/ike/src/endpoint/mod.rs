@@ -14,6 +14,7 @@
 //! | `event` | what people want to know, and why something failed |
 //! | `receive` | a datagram's way to its IKE SA, or to a new one |
 //! | `initiate` | bringing connections up |
+//! | `targets` | commands and the data plane's news, to the IKE SAs they concern |
 //! | `context` | what an IKE SA sees of the endpoint |
 //! | `half_open`, `timers`, `spis` | bookkeeping |
 
@@ -26,6 +27,7 @@ mod input;
 mod output;
 mod receive;
 mod spis;
+mod targets;
 mod timers;
 
 use std::collections::{HashMap, VecDeque};
@@ -34,9 +36,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use ask::{Answer, Ask, AskId};
-pub(crate) use context::{Context, Effect, Starts};
+pub(crate) use context::{Context, Effect, Heir, Starts};
 pub use event::{By, ChildInfo, Event, Failure, IkeInfo, Reason, Why};
-pub use input::Input;
+pub use input::{Input, Target};
 pub use output::{Encap, Install, Limit, Outer, Output, Remove, SaKeys, Transmit};
 pub use spis::{RandomSpis, SpiSource};
 
@@ -86,6 +88,10 @@ pub struct Endpoint {
     half_open: HalfOpen,
     cookies: CookieMaker,
     timers: Timers,
+    /// Whose each child is.
+    by_child: HashMap<ChildId, IkeSaId>,
+    /// What failed and is tried again, and when.
+    retries: Vec<(Instant, Arc<Connection>, Starts)>,
 }
 
 impl Endpoint {
@@ -110,6 +116,8 @@ impl Endpoint {
             by_spi: HashMap::new(),
             half_open: HalfOpen::default(),
             timers: Timers::default(),
+            by_child: HashMap::new(),
+            retries: Vec::new(),
         }
     }
 
@@ -180,6 +188,21 @@ impl Endpoint {
             Input::Initiate { connection, child } => {
                 self.initiate(now, &connection, child.as_deref());
             }
+            Input::Acquire { connection, child } => {
+                self.initiate(now, &connection, Some(&child));
+            }
+            Input::Terminate(target) => self.terminate(now, &target),
+            Input::Rekey(target) => self.rekey(now, &target),
+            Input::FirstPacket(child) => {
+                self.with_child(now, child, |sa, cx| sa.first_packet(cx, child));
+            }
+            Input::Heard(child) => self.with_child(now, child, |sa, cx| sa.heard = cx.now),
+            Input::Expired { child, hard } => {
+                self.with_child(now, child, |sa, cx| sa.child_expired(cx, child, hard));
+            }
+            Input::InstallFailed { child, reason } => {
+                self.with_child(now, child, |sa, cx| sa.install_failed(cx, child, reason));
+            }
         }
         self.run_timers(now);
     }
@@ -188,10 +211,19 @@ impl Endpoint {
     pub fn poll_output(&mut self) -> Output {
         self.outputs
             .pop_front()
-            .unwrap_or(Output::Timeout(self.timers.next()))
+            .unwrap_or_else(|| Output::Timeout(self.next_deadline()))
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let retry = self.retries.iter().map(|(at, ..)| *at).min();
+        [self.timers.next(), retry].into_iter().flatten().min()
     }
 
     fn run_timers(&mut self, now: Instant) {
+        while let Some(at) = self.retries.iter().position(|(at, ..)| *at <= now) {
+            let (_, connection, starts) = self.retries.swap_remove(at);
+            self.ask_addresses(now, connection, starts);
+        }
         while let Some(id) = self.timers.pop(now) {
             self.with_sa(now, id, |sa, cx| {
                 sa.handle_timeout(cx);
@@ -223,7 +255,11 @@ impl Endpoint {
         let Some(mut sa) = self.sas.remove(&id) else {
             return;
         };
+        let before: Vec<_> = sa.children.iter().map(|c| c.id).collect();
         let effects = self.context(now, |cx| act(&mut sa, cx));
+        for child in before {
+            self.by_child.remove(&child);
+        }
         self.settle(sa);
         self.apply(now, effects);
     }
@@ -248,7 +284,20 @@ impl Endpoint {
     fn apply(&mut self, now: Instant, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Again(connection, starts) => self.initiate_again(now, &connection, starts),
+                Effect::Again(connection, starts) => self.initiate_again(now, connection, starts),
+                Effect::Begin(connection, starts) => self.ask_addresses(now, connection, starts),
+                Effect::Insert(sa) => {
+                    let id = sa.id;
+                    self.settle(sa);
+                    self.with_sa(now, id, |sa, cx| sa.next_task(cx));
+                }
+                Effect::HandOver(to, heir) => {
+                    self.with_sa(now, to, |sa, cx| sa.inherit(cx, *heir));
+                }
+                Effect::Redundant(id) => self.with_sa(now, id, |sa, cx| sa.is_redundant(cx)),
+                Effect::Delete(id, why) => {
+                    self.with_sa(now, id, |sa, cx| sa.terminate(cx, why));
+                }
             }
         }
     }
@@ -269,6 +318,9 @@ impl Endpoint {
             return;
         }
         self.by_spi.insert(sa.own_spi(), id);
+        for child in &sa.children {
+            self.by_child.insert(child.id, id);
+        }
         self.timers.set(id, sa.deadline());
         self.sas.insert(id, sa);
     }

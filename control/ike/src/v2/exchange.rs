@@ -1,5 +1,7 @@
 //! Requests and responses: message IDs, the windows of one request each way, copies sent again (RFC 7296 §2.1–§2.3).
 
+use super::informational::Informational;
+use super::{child, rekey_ike};
 use crate::time::Instant;
 use crate::wire::v2::{ExchangeType, Reassembly};
 
@@ -7,6 +9,12 @@ use crate::wire::v2::{ExchangeType, Reassembly};
 pub(crate) enum Exchange {
     /// IKE_SA_INIT, IKE_INTERMEDIATE or IKE_AUTH: the handshake's state knows.
     Handshake,
+    /// CREATE_CHILD_SA for a new child, or for new keys of one.
+    CreateChild(Box<child::Create>),
+    /// CREATE_CHILD_SA for new keys of the IKE SA.
+    RekeyIke(Box<rekey_ike::Rekey>),
+    /// INFORMATIONAL.
+    Informational(Informational),
 }
 
 /// A request that waits for its response.

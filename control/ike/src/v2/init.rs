@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::auth::{self, Handshake};
-use super::child::{self, MOST_GROUPS};
 use super::exchange::Exchange;
+use super::key_exchange::{self, MOST_GROUPS};
+use super::messages::notified;
 use super::path::Path;
 use super::payloads::{Payloads, notify};
 use super::proposals;
 use super::protection::Protection;
-use super::sa::{Arrival, IkeSa, State, notified};
+use super::sa::{Arrival, IkeSa, State};
 use crate::config::{Connection, Fragmentation};
 use crate::crypto::{IkeKeys, KeMethod, KeSecret, KeyContext, Secret};
 use crate::endpoint::{Context, Failure, IkeSaId, Output, Reason, Starts, Transmit};
@@ -48,10 +49,13 @@ pub(crate) fn start(
     (local, remote): (SocketAddr, SocketAddr),
     starts: Starts,
 ) -> Option<IkeSa> {
-    let method = connection.proposals.iter().find_map(child::first_group)?;
+    let method = connection
+        .proposals
+        .iter()
+        .find_map(key_exchange::first_group)?;
     let state = Initiator {
-        nonce: child::fresh_nonce(cx),
-        ke: child::start_ke(cx, method),
+        nonce: key_exchange::fresh_nonce(cx),
+        ke: key_exchange::start_ke(cx, method),
         cookie: None,
         restarts: 0,
         groups: 0,
@@ -61,7 +65,7 @@ pub(crate) fn start(
     let path = Path::new(local, remote);
     let mut sa = IkeSa::new(id, connection, true, path, State::Gone);
     sa.spi_i = cx.fresh_spi();
-    sa.starts = starts;
+    sa.starts = Some(starts);
     send(&mut sa, cx, Box::new(state));
     Some(sa)
 }
@@ -84,7 +88,7 @@ fn send(sa: &mut IkeSa, cx: &mut Context<'_>, mut state: Box<Initiator>) {
     }
     let offer = proposals::offer(&offered(&sa.connection), &SpiField::None);
     payloads.push(Payload::SecurityAssociation(offer));
-    payloads.push(child::ke_payload(&state.ke));
+    payloads.push(key_exchange::ke_payload(&state.ke));
     payloads.extend(Nonce::new(state.nonce.clone()).ok().map(Payload::Nonce));
     let forced = sa.connection.encap;
     payloads.extend(sa.path.detection_payloads((sa.spi_i, sa.spi_r), forced));
@@ -262,7 +266,7 @@ fn other_group(
     state.groups += 1;
     state.restarts += 1;
     //= RFC 7296 §2.6.1: a cookie that was given is returned with the other group as well
-    state.ke = child::start_ke(cx, method);
+    state.ke = key_exchange::start_ke(cx, method);
     Next::Again
 }
 
@@ -360,7 +364,7 @@ pub(crate) fn answer(
     let Ok(suite) = IkeSuite::from_chosen(&choice.proposal) else {
         return Verdict::Dropped;
     };
-    let (ke_payload, shared) = match child::answer_ke(cx, suite.ke, p.ke.as_ref()) {
+    let (ke_payload, shared) = match key_exchange::answer_ke(cx, suite.ke, p.ke.as_ref()) {
         Ok(answered) => answered,
         Err(refusal) => return Verdict::Refused(refusal.notify, None),
     };
@@ -373,7 +377,7 @@ pub(crate) fn answer(
     sa.path.encap |= sa.connection.encap;
     take_capabilities(&mut sa, p);
 
-    let nonce_r = child::fresh_nonce(cx);
+    let nonce_r = key_exchange::fresh_nonce(cx);
     let number = offer.proposals[choice.offered].number;
     let chosen = proposals::to_wire(&choice.proposal, number, SpiField::None);
     let mut payloads = vec![

@@ -53,16 +53,6 @@ impl Protection {
         })
     }
 
-    /// The next IV that is not used yet.
-    pub fn next_iv(&self) -> u64 {
-        self.next_iv
-    }
-
-    /// Leaves IVs out that may have been used by a process that is gone.
-    pub fn skip_ivs(&mut self, next: u64) {
-        self.next_iv = self.next_iv.max(next);
-    }
-
     /// The datagrams of a message: one of at most `limit` octets if there is a limit, else fragments.
     ///
     /// # Errors

@@ -359,12 +359,6 @@ fn one_address_cannot_fill_the_half_open_table() {
         ("10.2.0.0/16", "10.1.0.0/16"),
     );
     net.ends[B].endpoint.load(cb).unwrap();
-    let ca = connection(
-        "gw",
-        ("192.0.2.1", "192.0.2.2"),
-        ("10.1.0.0/16", "10.2.0.0/16"),
-    );
-    net.ends[A].endpoint.load(ca).unwrap();
     net.meddle = Box::new(|_, t| {
         if t.message[18] == 35 {
             Fate::Drop
@@ -372,8 +366,13 @@ fn one_address_cannot_fill_the_half_open_table() {
             Fate::Pass
         }
     });
-    for _ in 0..5 {
-        net.initiate(A);
+    for n in 0..5 {
+        let name = format!("gw{n}");
+        let ends = ("192.0.2.1", "192.0.2.2");
+        let another = connection(&name, ends, ("10.1.0.0/16", "10.2.0.0/16"));
+        net.ends[A].endpoint.load(another).unwrap();
+        let (connection, child) = (name.as_str().into(), None);
+        net.input(A, Input::Initiate { connection, child });
     }
     net.run(Duration::from_secs(1));
     assert_eq!(net.ends[B].endpoint.half_open_count(), 2);

@@ -1,6 +1,6 @@
 //! One end: an endpoint, a stand-in for the data plane, and answers to what the endpoint asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use adit_abi::{Direction, Mode, Spi};
@@ -24,7 +24,12 @@ pub struct Host {
     pub sas: BTreeMap<(u8, Spi), Install>,
     pub events: Vec<Event>,
     pub sent: Vec<Transmit>,
+    pub log: Vec<String>,
     pub secret: Option<&'static [u8]>,
+    /// The outbound SA that packets are sealed with: the last one put in.
+    pub active: Option<Spi>,
+    /// Inbound SAs that have opened a packet.
+    pub opened: BTreeSet<Spi>,
     /// When the endpoint wants to be called.
     pub wakes: Option<Instant>,
 }
@@ -43,7 +48,10 @@ impl Host {
             sas: BTreeMap::new(),
             events: Vec::new(),
             sent: Vec::new(),
+            log: Vec::new(),
             secret: Some(b"a secret between two"),
+            active: None,
+            opened: BTreeSet::new(),
             wakes: None,
         }
     }
@@ -59,13 +67,26 @@ impl Host {
                     self.sent.extend(out.iter().cloned());
                     return out;
                 }
-                Output::Transmit(t) => out.push(t),
+                Output::Transmit(t) => {
+                    self.log.push(format!(
+                        "{now:?} send {} flags {:x} id {}",
+                        t.message[18], t.message[19], t.message[23]
+                    ));
+                    out.push(t);
+                }
                 Output::Ask { id, ask, .. } => {
                     let answer = self.answer(&ask);
                     self.endpoint.handle(now, Input::Answer { id, answer });
                 }
                 Output::Install(sa) => {
                     let key = (sa.direction as u8, sa.spi);
+                    self.log.push(format!(
+                        "{now:?} install {key:?} {:?} {:?}",
+                        sa.child, sa.replaces
+                    ));
+                    if sa.direction == Direction::Outbound {
+                        self.active = Some(sa.spi);
+                    }
                     assert!(
                         self.sas.insert(key, *sa).is_none(),
                         "installed twice: {key:?}"
@@ -73,6 +94,10 @@ impl Host {
                 }
                 Output::Remove(r) => {
                     let key = (r.direction as u8, r.spi);
+                    self.log.push(format!("{now:?} remove {key:?}"));
+                    if r.direction == Direction::Outbound && self.active == Some(r.spi) {
+                        self.active = None;
+                    }
                     let sa = self.sas.remove(&key);
                     let sa = sa.unwrap_or_else(|| panic!("removed, but never there: {r:?}"));
                     assert_eq!(sa.child, r.child);

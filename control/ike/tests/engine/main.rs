@@ -1,5 +1,7 @@
 //! Whole exchanges between endpoints on a virtual clock, over a network that loses, repeats, delays and reorders.
 
+mod delete;
 mod establish;
 mod host;
 mod network;
+mod rekey;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_abi::{Direction, Spi};
 use adit_ike::config::Connection;
 use adit_ike::endpoint::{Input, Transmit};
 use adit_ike::random::Sequence;
@@ -22,9 +23,10 @@ pub struct Faults {
 
 /// A datagram in the network, and to which end it goes.
 #[derive(Clone)]
-struct Flying {
-    to: usize,
-    datagram: Transmit,
+enum Flying {
+    Ike(usize, Transmit),
+    /// A packet of the data plane, sealed with the SA of this SPI.
+    Esp(usize, Spi),
 }
 
 /// What a test does to a datagram on its way.
@@ -33,17 +35,24 @@ pub enum Fate {
     Drop,
 }
 
+/// From which end, and the datagram.
+type Meddle = dyn FnMut(usize, &Transmit) -> Fate;
+
 /// Two ends and what lies between.
 pub struct Network {
     pub now: Instant,
     pub ends: [Host; 2],
     pub faults: Faults,
     /// Looks at each datagram: its number from this end, whose it is, and the datagram.
-    pub meddle: Box<dyn FnMut(usize, &Transmit) -> Fate>,
+    pub meddle: Box<Meddle>,
     random: Sequence,
     /// Ordered by time, then by when it was sent.
     flying: BTreeMap<(Instant, u64), Flying>,
     count: u64,
+    /// Packets of the data planes: all, those for which there was no SA to seal with, and none to open with.
+    pub packets: u64,
+    pub unsent: u64,
+    pub lost: u64,
 }
 
 pub const A: usize = 0;
@@ -59,6 +68,9 @@ impl Network {
             random: Sequence::new(99),
             flying: BTreeMap::new(),
             count: 0,
+            packets: 0,
+            unsent: 0,
+            lost: 0,
         }
     }
 
@@ -113,12 +125,40 @@ impl Network {
                 let jitter = self.random.next_number() % (self.faults.jitter + 1);
                 let at = self.now + Duration::from_millis(10 + jitter);
                 self.count += 1;
-                let to = 1 - from;
-                let flying = Flying {
-                    to,
-                    datagram: datagram.clone(),
-                };
+                let flying = Flying::Ike(1 - from, datagram.clone());
                 self.flying.insert((at, self.count), flying);
+            }
+        }
+    }
+
+    /// Lets the data plane of one end send a packet. Without an outbound SA there is none.
+    pub fn packet(&mut self, from: usize) {
+        self.packets += 1;
+        let Some(spi) = self.ends[from].active else {
+            self.unsent += 1;
+            return;
+        };
+        let jitter = self.random.next_number() % (self.faults.jitter.min(500) + 1);
+        let at = self.now + Duration::from_millis(10 + jitter);
+        self.count += 1;
+        self.flying
+            .insert((at, self.count), Flying::Esp(1 - from, spi));
+    }
+
+    fn open(&mut self, end: usize, spi: Spi) {
+        let host = &mut self.ends[end];
+        match host
+            .sas
+            .get(&(Direction::Inbound as u8, spi))
+            .map(|sa| sa.child)
+        {
+            None => {
+                self.lost += 1;
+            }
+            Some(child) => {
+                if host.opened.insert(spi) {
+                    self.input(end, Input::FirstPacket(child));
+                }
             }
         }
     }
@@ -141,8 +181,15 @@ impl Network {
         };
         self.now = self.now.max(at);
         if arrival == Some(at)
-            && let Some((_, Flying { to, datagram })) = self.flying.pop_first()
+            && let Some((_, flying)) = self.flying.pop_first()
         {
+            let (to, datagram) = match flying {
+                Flying::Ike(to, datagram) => (to, datagram),
+                Flying::Esp(to, spi) => {
+                    self.open(to, spi);
+                    return true;
+                }
+            };
             if datagram.destination.ip() == self.ends[to].address.ip() {
                 let input = Input::Datagram {
                     local: datagram.destination,
@@ -160,7 +207,16 @@ impl Network {
     /// Lets this much time pass.
     pub fn run(&mut self, time: Duration) {
         let until = self.now + time;
-        while self.step(until) {}
+        let mut steps = 0;
+        while self.step(until) {
+            steps += 1;
+            assert!(
+                steps < 100_000,
+                "time stands still: {:?} {:?}",
+                self.ends[A].wakes,
+                self.ends[B].wakes
+            );
+        }
         self.now = until;
     }
 

@@ -3,12 +3,13 @@
 use super::{Handshake, own_identity};
 use crate::config::AuthMethod;
 use crate::crypto::Secret;
-use crate::endpoint::{Answer, Ask, AskId, By, Context, Event, Reason};
+use crate::endpoint::{Answer, Ask, AskId, By, Context, Reason};
 use crate::identity::Identity;
 use crate::v2::child::{Create, Unmade};
 use crate::v2::exchange::Exchange;
+use crate::v2::messages::notified;
 use crate::v2::payloads::Payloads;
-use crate::v2::sa::{IkeSa, State, notified};
+use crate::v2::sa::{IkeSa, State};
 use crate::wire::v2::{ExchangeType, Identification, NotifyType, Payload};
 
 /// An initiator between IKE_SA_INIT and the end of IKE_AUTH.
@@ -117,7 +118,7 @@ fn send(sa: &mut IkeSa, cx: &mut Context<'_>, mut state: Box<Initiator>, proof: 
         payloads.push(Payload::IdResponder(id.to_wire()));
     }
     payloads.extend(proof);
-    let first = sa.starts.children.front().cloned();
+    let first = sa.starts.as_ref().and_then(|s| s.children.front().cloned());
     state.create = first.and_then(|child| Create::new(cx, sa, &child, None, true));
     let Some(create) = &state.create else {
         let what = "there is no child to begin with, or no address for its selectors";
@@ -225,14 +226,14 @@ fn finish(sa: &mut IkeSa, cx: &mut Context<'_>, state: Box<Initiator>, p: &Paylo
     match create.accept(sa, p, Some(nonces)) {
         Ok(agreed) => {
             let made = sa.add_child(cx, agreed);
-            cx.event(Event::IkeUp(sa.info()));
+            sa.up(cx);
             if let Some(id) = made {
                 sa.child_up(cx, id);
             }
         }
         Err(unmade) => {
             release(sa, cx, &state);
-            cx.event(Event::IkeUp(sa.info()));
+            sa.up(cx);
             let reason = match unmade {
                 Unmade::Failed { reason, .. } => reason,
                 Unmade::Later | Unmade::NotFound | Unmade::Group(_) => {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{Handshake, own_identity};
 use crate::config::{AuthMethod, Connection};
 use crate::crypto::Secret;
-use crate::endpoint::{Answer, Ask, AskId, By, Context, Event, Reason};
+use crate::endpoint::{Answer, Ask, AskId, By, Context, Reason};
 use crate::identity::Identity;
 use crate::proposal::{Prefer, select};
 use crate::v2::payloads::Payloads;
 use crate::v2::sa::{IkeSa, State};
-use crate::wire::v2::{self as wire, ExchangeType, Notify, NotifyType, Payload};
+use crate::wire::v2::{self as wire, ExchangeType, NotifyType, Payload};
 
 /// A responder between IKE_SA_INIT and the end of IKE_AUTH.
 pub(crate) struct Responder {
@@ -220,7 +220,7 @@ fn accept(
         }
     };
     sa.respond(cx, ExchangeType::IkeAuth, payloads);
-    cx.event(Event::IkeUp(sa.info()));
+    sa.up(cx);
     match child {
         Ok(id) => sa.child_up(cx, id),
         Err(Some(reason)) => sa.child_failed(cx, None, reason),
@@ -231,9 +231,7 @@ fn accept(
 impl IkeSa {
     /// Answers that it will not be, and keeps the answer for copies of the request.
     fn refuse(&mut self, cx: &mut Context<'_>, notify: NotifyType, reason: Reason) {
-        let payload = Payload::Notify(Notify::new(notify, []));
-        self.respond(cx, ExchangeType::IkeAuth, vec![payload]);
-        cx.event(Event::Failed(self.failure(reason)));
-        self.state = State::Refused;
+        self.respond_notify(cx, ExchangeType::IkeAuth, notify);
+        self.fail_and_close(cx, reason);
     }
 }
