@@ -85,7 +85,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "dataplane/src/prefetch.rs",
     // Allocators that count, and that look for keys.
     "dataplane/tests/no_allocation.rs",
-    "dataplane/tests/keys_wiped.rs",
+    "dataplane/tests/watching/mod.rs",
 ];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {

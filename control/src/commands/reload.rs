@@ -14,7 +14,7 @@ impl Gateway {
                 .with_list("removed", done.removed)
                 .with_list("used-up", done.used_up)
                 .with_list("restart", done.restart),
-            Err(e) => failure(&e.to_string()),
+            Err(e) => failure(e.to_string()),
         }
     }
 }

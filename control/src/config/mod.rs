@@ -141,6 +141,7 @@ pub struct Port {
 pub fn port_names(path: &Path) -> Vec<String> {
     let text = Zeroizing::new(fs::read(path).unwrap_or_default());
     let text = Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
+    let text = without_keys(&text);
     let (table, _) = DeTable::parse_recoverable(&text);
     let ports = table.get_ref().get("gateway");
     let ports = ports.and_then(|gateway| gateway.get_ref().get("ports"));
@@ -197,16 +198,14 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
-    let mut syntax = Report::new(text);
+    // First without the keys: the parser's errors hold copies of the text, which nobody wipes.
+    syntax_errors(
+        path,
+        text,
+        &DeTable::parse_recoverable(&without_keys(text)).1,
+    )?;
     let (table, errors) = DeTable::parse_recoverable(text);
-    for e in &errors {
-        syntax.add_toml("", e);
-    }
-    if !errors.is_empty()
-        && let Some(errors) = syntax.finish(path)
-    {
-        return Err(errors);
-    }
+    syntax_errors(path, text, &errors)?;
     let mut report = Report::new(text);
     let mut sections = Sections::default();
     for (key, value) in table.into_inner() {
@@ -250,6 +249,37 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
             sas,
         }),
     }
+}
+
+fn syntax_errors(path: &Path, text: &str, errors: &[toml::de::Error]) -> Result<(), ConfigErrors> {
+    let mut report = Report::new(text);
+    for e in errors {
+        report.add_toml("", e);
+    }
+    match report.finish(path) {
+        Some(errors) => Err(errors),
+        None => Ok(()),
+    }
+}
+
+/// The text with other octets in place of what may be a key: a long run of hexadecimal digits that no `=`, `.` or `]` says
+/// to be a name. Everything stays where it is.
+fn without_keys(text: &str) -> String {
+    const LONG: usize = 16;
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let (run, behind) = rest.split_at(digits.max(c.len_utf8()));
+        let next = behind.trim_start_matches(['"', '\'', ' ', '\t']);
+        if digits < LONG || next.starts_with(['=', '.', ']']) {
+            out.push_str(run);
+        } else {
+            out.extend(std::iter::repeat_n('0', digits));
+        }
+        rest = behind;
+    }
+    out
 }
 
 /// One named part of a section with its place in the file.

@@ -1,9 +1,13 @@
 //! The file as it is written, before anything is checked.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Formatter};
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
+use zeroize::Zeroizing;
 
 /// A key that may be left out, with its place in the file.
 pub(super) type Field<T> = Option<Spanned<T>>;
@@ -108,11 +112,71 @@ pub(super) struct RawSecret {
 }
 
 /// Hexadecimal digits, or the file that has them.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "hexadecimal digits or { file = \"PATH\" }")]
 pub(super) enum RawKey {
-    Hex(String),
+    Hex(Zeroizing<String>),
     File { file: String },
+}
+
+/// By hand: an untagged enum would first take the digits into memory that nobody wipes.
+impl<'de> Deserialize<'de> for RawKey {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "hexadecimal digits or { file = \"PATH\" }";
+
+        struct HexOrFile;
+
+        impl<'de> Visitor<'de> for HexOrFile {
+            type Value = RawKey;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+
+            // What is found is not shown: it may be a key without its quotes.
+            fn visit_bool<E: Error>(self, _: bool) -> Result<RawKey, E> {
+                Err(E::custom(EXPECTED))
+            }
+
+            fn visit_i64<E: Error>(self, _: i64) -> Result<RawKey, E> {
+                Err(E::custom(EXPECTED))
+            }
+
+            fn visit_i128<E: Error>(self, _: i128) -> Result<RawKey, E> {
+                Err(E::custom(EXPECTED))
+            }
+
+            fn visit_u64<E: Error>(self, _: u64) -> Result<RawKey, E> {
+                Err(E::custom(EXPECTED))
+            }
+
+            fn visit_u128<E: Error>(self, _: u128) -> Result<RawKey, E> {
+                Err(E::custom(EXPECTED))
+            }
+
+            fn visit_f64<E: Error>(self, _: f64) -> Result<RawKey, E> {
+                Err(E::custom(EXPECTED))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<RawKey, E> {
+                Ok(RawKey::Hex(Zeroizing::new(text.to_owned())))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<RawKey, E> {
+                Ok(RawKey::Hex(Zeroizing::new(text)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawKey, A::Error> {
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct File {
+                    file: String,
+                }
+                let File { file } = File::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawKey::File { file })
+            }
+        }
+
+        from.deserialize_any(HexOrFile)
+    }
 }
 
 /// Seconds, or a number with s, m, h or d behind it.

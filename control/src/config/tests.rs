@@ -488,3 +488,14 @@ fn the_control_sockets_group_is_a_name_or_a_number() {
         );
     }
 }
+
+#[test]
+fn what_may_be_a_key_is_taken_out_before_the_syntax_is_checked() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let text =
+        format!("a = \"{key}\" # {key}\n[x.{key}]\n\"{key}\" = 'é 0x{key}'\nb = 0xdeadbeef\n");
+    let without = super::without_keys(&text);
+    assert_eq!(without.len(), text.len());
+    assert_eq!(without.matches(key).count(), 2, "the names stay: {without}");
+    assert!(without.contains("é 0x000") && without.ends_with("b = 0xdeadbeef\n"));
+}

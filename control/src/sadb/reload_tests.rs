@@ -66,7 +66,7 @@ fn a_policy_with_another_priority_keeps_its_place_and_its_sas() {
         ..policies[0].clone()
     };
     let plan = sadb.plan_reload(&sas, std::slice::from_ref(&wider), &sas);
-    assert_eq!(plan.unwrap().replace, [wider.clone()]);
+    assert_eq!(plan.unwrap().replace, std::slice::from_ref(&wider));
 
     let before = sadb.policy("site/net").unwrap().slots.clone();
     let places: Vec<_> = sas.iter().map(|sa| place(&sadb, &sa.key())).collect();
