@@ -5,6 +5,7 @@ pub mod cli;
 pub mod key;
 pub mod lab;
 pub mod open;
+pub mod packet_options;
 pub mod policy;
 pub mod reload;
 pub mod sa;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::cli::{CliError, Gateway};
 use crate::key::{self, Keys};
+use crate::packet_options::PacketOptions;
 use crate::tree;
 
 /// What can be done with SAs.
@@ -81,6 +82,9 @@ pub struct SaAdd {
     /// DF bit of the outer IPv4 header
     #[arg(long, value_parser = ["copy", "set", "clear"], default_value = "copy")]
     pub df: String,
+    /// How it treats its packets.
+    #[command(flatten)]
+    pub packets: PacketOptions,
     /// Hard lifetime in packets
     #[arg(long)]
     pub hard_packets: Option<u64>,
@@ -126,7 +130,11 @@ impl SaAdd {
             .add("keepalive", yes(self.keepalive))
             .add(
                 "dscp",
-                self.dscp.map_or("copy".to_owned(), |dscp| dscp.to_string()),
+                match self.dscp {
+                    Some(dscp) => dscp.to_string(),
+                    None if self.packets.map_dscp => "map".to_owned(),
+                    None => "copy".to_owned(),
+                },
             )
             .add("df", &self.df)
             .add_list("local_ts", &self.local_ts)
@@ -139,6 +147,7 @@ impl SaAdd {
                 .add("encap_sport", source.to_string())
                 .add("encap_dport", destination.to_string());
         }
+        self.packets.add_to(&mut message);
         for (key, limit) in [
             ("life_packets", self.hard_packets),
             ("life_bytes", self.hard_bytes),
@@ -217,6 +226,8 @@ pub struct SaRow {
     esn: bool,
     encap: bool,
     window: Option<u64>,
+    path_mtu: Option<u16>,
+    dummies: u64,
     packets: u64,
     bytes: u64,
     last_use: Option<u64>,
@@ -243,6 +254,8 @@ fn list(mut client: Client, json: bool, out: &mut impl Write) -> Result<(), CliE
             row.src,
             row.dst,
             row.suite + if row.esn { " esn" } else { "" } + if row.encap { " udp" } else { "" },
+            row.path_mtu
+                .map_or("route's".to_owned(), |mtu| mtu.to_string()),
             row.packets.to_string(),
             row.bytes.to_string(),
             row.expires_in
@@ -252,8 +265,8 @@ fn list(mut client: Client, json: bool, out: &mut impl Write) -> Result<(), CliE
         ]
     });
     let headings = [
-        "NAME", "DIR", "SPI", "FROM", "TO", "SUITE", "PACKETS", "OCTETS", "EXPIRES", "LOCAL",
-        "REMOTE",
+        "NAME", "DIR", "SPI", "FROM", "TO", "SUITE", "PATH MTU", "PACKETS", "OCTETS", "EXPIRES",
+        "LOCAL", "REMOTE",
     ];
     tree::print_table(headings, &cells.collect::<Vec<_>>(), out)
 }
@@ -301,6 +314,8 @@ fn sa_row(ike: &Message, child: &Message, direction: &'static str) -> Option<SaR
         esn: child.element("esn").is_some(),
         encap: child.str("encap") == Some("yes"),
         window: number(format!("window-{direction}")),
+        path_mtu: number(format!("path-mtu-{direction}")).and_then(|n| n.try_into().ok()),
+        dummies: number(format!("dummies-{direction}")).unwrap_or(0),
         packets: number(format!("packets-{direction}")).unwrap_or(0),
         bytes: number(format!("bytes-{direction}")).unwrap_or(0),
         last_use: number(format!("use-{direction}")),

@@ -53,7 +53,8 @@ fn every_configuration_key_is_described_in_its_section_and_no_other() {
     let text = read("docs/configuration.md");
     let part = |heading: &str| section(&text, heading);
     let child = part("### `[connections.NAME.children.CHILD]`");
-    let (child, manual) = child.split_once("| key of `manual`").expect("two tables");
+    let (child, packets) = child.split_once("| key of `packets`").expect("tables");
+    let (packets, manual) = packets.split_once("| key of `manual`").expect("tables");
     let secret = part("## `[secrets.ID]`");
     let places = [
         ("RawGateway", part("## `[gateway]`")),
@@ -61,6 +62,7 @@ fn every_configuration_key_is_described_in_its_section_and_no_other() {
         ("RawPort", part("### `ports`")),
         ("RawConnection", part("## `[connections.NAME]`")),
         ("RawChild", child),
+        ("RawPackets", packets),
         ("RawManual", manual),
         ("RawPolicy", part("## `[policies.NAME]`")),
         ("RawSecret", secret),

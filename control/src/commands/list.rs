@@ -60,7 +60,11 @@ impl Gateway {
             .and_then(|slot| self.sadb.policy_name(slot))
             .unwrap_or_else(|| format!("sa-{}", sa.record.spi));
         let (connection, child) = split_name(&name);
-        let child = child_sa(child, sa, inbound.as_ref(), outbound.as_ref(), now);
+        let mut child = child_sa(child, sa, inbound.as_ref(), outbound.as_ref(), now);
+        let seconds = self.sadb.reader().settings().path_mtu_seconds;
+        if let (Some(out), Some(view)) = (&mut child.outbound, &outbound) {
+            out.path_mtu = view.path_mtu(now, seconds);
+        }
         Some(IkeSa::manual(
             connection,
             sa.unique.into(),
@@ -173,6 +177,8 @@ fn direction(sa: &SaView, now: u64, inbound: bool) -> Direction {
         packets: sa.counts.packets,
         last_use: (last != 0).then(|| now.saturating_sub(last) / SECOND),
         window: inbound.then_some(sa.record.window),
+        path_mtu: None,
+        dummies: sa.counts.dummies,
     }
 }
 

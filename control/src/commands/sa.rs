@@ -6,7 +6,10 @@ use adit_vici::Message;
 use super::arguments::Arguments;
 use crate::esp_proposal::EspProposal;
 use crate::gateway::Gateway;
-use crate::sadb::{DontFragment, Encap, Lifetime, Origin, SaSpec, Stage};
+use crate::sadb::{
+    Cut, DontFragment, Encap, FlowLabel, Lifetime, Origin, PacketRules, SaSpec, Stage,
+    parse_tfc_padding,
+};
 use crate::secret::Secret;
 use crate::selector_syntax::SelectorSide;
 use crate::vici::{Answer, Reply, failure, success};
@@ -37,6 +40,15 @@ const KEYS: &[&str] = &[
     "rekey_seconds",
     "dscp",
     "df",
+    "ecn",
+    "hop_limit",
+    "flow_label",
+    "fragment",
+    "path_mtu",
+    "later_fragments",
+    "check_icmp",
+    "tfc_padding",
+    "dummies",
 ];
 
 impl Gateway {
@@ -91,17 +103,12 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
         })
     };
     let dscp = match a.text("dscp")? {
-        None | Some("copy") => None,
+        None | Some("copy" | "map") => None,
         Some(_) => a.number("dscp")?,
     };
     if dscp.is_some_and(|d: u8| d > 63) {
         return Err("dscp is more than 63".into());
     }
-    let fragment = [
-        ("copy", DontFragment::Copy),
-        ("set", DontFragment::Set),
-        ("clear", DontFragment::Clear),
-    ];
     let (local, remote) = (a.sides("local_ts")?, a.sides("remote_ts")?);
     let ([local], [remote]) = (local.as_slice(), remote.as_slice()) else {
         return Err(
@@ -131,10 +138,44 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
         policy: a.text("policy")?.map(str::to_owned),
         keepalive: a.flag("keepalive")?,
         dscp,
-        df: a.word("df", &fragment)?.unwrap_or_default(),
+        df: a.word("df", &DontFragment::WORDS)?.unwrap_or_default(),
+        packets: packet_rules(&a)?,
         last_sequence: 0,
         origin: Origin::Command,
     })
+}
+
+fn packet_rules(a: &Arguments<'_>) -> Result<PacketRules, String> {
+    let most = |name: &str, most: u16| -> Result<u16, String> {
+        let number = a.number(name)?.unwrap_or(0);
+        if number > most {
+            return Err(format!("{name} is more than {most}"));
+        }
+        Ok(number)
+    };
+    let tfc_padding = a.text("tfc_padding")?.unwrap_or("no");
+    let rules = PacketRules {
+        map_dscp: a.text("dscp")? == Some("map"),
+        clear_ecn: a.text("ecn")?.is_some() && !a.flag("ecn")?,
+        hop_limit: most("hop_limit", 255)? as u8,
+        flow_label: a.word("flow_label", &FlowLabel::WORDS)?.unwrap_or_default(),
+        cut: a.word("fragment", &Cut::WORDS)?.unwrap_or_default(),
+        path_mtu: a.number("path_mtu")?.unwrap_or(0),
+        later_fragments: a.flag("later_fragments")?,
+        check_icmp: a.flag("check_icmp")?,
+        tfc_padding: parse_tfc_padding(tfc_padding)
+            .map_err(|e| format!("tfc_padding is {tfc_padding:?}, expected {e}"))?,
+        dummies: most("dummies", 10_000)?,
+    };
+    if (1..576).contains(&rules.path_mtu) {
+        return Err("path_mtu is less than 576".into());
+    }
+    if rules.cut == Cut::After && a.text("df")? == Some("set") {
+        return Err(
+            "fragment is \"after\", but with df \"set\" outer packets cannot be cut".into(),
+        );
+    }
+    Ok(rules)
 }
 
 #[cfg(test)]
@@ -164,12 +205,42 @@ mod tests {
     }
 
     #[test]
+    fn rules_about_packets_are_taken() {
+        let message = least()
+            .with("dscp", "map")
+            .with("ecn", "no")
+            .with("fragment", "after")
+            .with("path_mtu", "1400")
+            .with("later_fragments", "yes")
+            .with("tfc_padding", "mtu")
+            .with("dummies", "5");
+        let spec = spec(&message, 1024).unwrap();
+        let expected = PacketRules {
+            map_dscp: true,
+            clear_ecn: true,
+            cut: Cut::After,
+            path_mtu: 1400,
+            later_fragments: true,
+            tfc_padding: u16::MAX,
+            dummies: 5,
+            ..PacketRules::default()
+        };
+        assert_eq!((spec.packets, spec.dscp), (expected, None));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (key, value, expected) in [
             ("spy", "1", "unknown key \"spy\""),
             ("esn", "maybe", "esn is \"maybe\""),
             ("encap_sport", "0", "encap_sport is 0"),
             ("dscp", "64", "dscp is more than 63"),
+            ("fragment", "never", "fragment is \"never\""),
+            ("path_mtu", "100", "path_mtu is less than 576"),
+            ("tfc_padding", "1", "tfc_padding is \"1\", expected mtu"),
+            ("dummies", "10001", "dummies is more than 10000"),
+            ("hop_limit", "256", "hop_limit is more than 255"),
+            ("ecn", "maybe", "ecn is \"maybe\""),
             ("replay_window", "65536", "replay_window is"),
             ("spi", "1", "the key \"spi\" is there twice"),
             ("mode", "transport", "mode is \"transport\""),

@@ -7,12 +7,13 @@ use toml::Spanned;
 
 use super::Named;
 use super::error::Report;
+use super::packet_rules;
 use super::policies::check_name;
 use super::raw::{RawChild, RawConnection, RawManual};
 use super::secrets::KeyPair;
 use super::values::Section;
 use crate::esp_proposal::EspProposal;
-use crate::sadb::{DontFragment, Encap, Lifetime, Origin, PolicySpec, SaSpec};
+use crate::sadb::{Encap, Lifetime, Origin, PolicySpec, SaSpec};
 use crate::secret::Secret;
 use crate::selector_syntax::SelectorSide;
 
@@ -137,6 +138,7 @@ fn check_child(
         CHILD_PRIORITY,
         remedy,
     );
+    let packets = packet_rules::check(s, &raw.packets);
     let (soft, hard) = lifetimes(s, raw);
     let window = window(s, rules, raw);
     let proposal = proposal(s, raw);
@@ -176,8 +178,9 @@ fn check_child(
         selector,
         policy: Some(policy.clone()),
         keepalive: false,
-        dscp: None,
-        df: DontFragment::Copy,
+        dscp: packets.dscp,
+        df: packets.df,
+        packets: packets.rules,
         last_sequence: 0,
         origin: Origin::File,
     };

@@ -1,5 +1,7 @@
 //! Section `gateway`.
 
+use std::collections::BTreeMap;
+
 use adit_abi::message::ZeroCopy;
 use adit_abi::{Action, Capacity, MAX_PORTS, MAX_WORKERS, Settings, Side};
 use toml::Spanned;
@@ -249,8 +251,39 @@ fn settings(s: &mut Section<'_, '_>, raw: &RawGateway) -> Settings {
             default.icmp_per_second,
             "0 sends no ICMP errors",
         ),
+        path_mtu_seconds: match s.time("path_mtu_time", &raw.path_mtu_time) {
+            0 => default.path_mtu_seconds,
+            seconds => u32::try_from(seconds).unwrap_or(u32::MAX),
+        },
+        least_path_mtu: s.number(
+            "least_path_mtu",
+            &raw.least_path_mtu,
+            296..=1500,
+            default.least_path_mtu,
+            "576 is the least that every IPv4 host takes",
+        ),
+        believe_too_big: u8::from(s.flag(&raw.believe_too_big, true)),
+        dscp_map: dscp_map(s, &raw.dscp_map),
         ..default
     }
+}
+
+/// Outer DSCPs by inner ones; those left out stay as they are.
+fn dscp_map(s: &mut Section<'_, '_>, field: &Field<BTreeMap<String, i64>>) -> [u8; 64] {
+    let mut map = Settings::default().dscp_map;
+    let Some(value) = field else { return map };
+    for (inner, outer) in value.get_ref() {
+        let place = inner.parse::<usize>().ok().and_then(|n| map.get_mut(n));
+        match (place, u8::try_from(*outer).ok().filter(|dscp| *dscp <= 63)) {
+            (Some(place), Some(outer)) => *place = outer,
+            _ => {
+                let found = format!("\"{inner}\" = {outer} found");
+                let remedy = "write for example { \"46\" = 34 }: the inner one in quotes";
+                s.wrong("dscp_map", value, found, "numbers up to 63", remedy);
+            }
+        }
+    }
+    map
 }
 
 fn table(s: &mut Section<'_, '_>, raw: Option<&RawTable>) -> Capacity {

@@ -6,6 +6,7 @@
 mod connections;
 mod error;
 mod gateway;
+mod packet_rules;
 mod policies;
 mod raw;
 mod secrets;

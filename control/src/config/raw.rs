@@ -32,6 +32,10 @@ pub(super) struct RawGateway {
     pub clamp_mss: Field<bool>,
     pub keepalive: Field<i64>,
     pub icmp_per_second: Field<i64>,
+    pub path_mtu_time: Field<RawTime>,
+    pub least_path_mtu: Field<i64>,
+    pub believe_too_big: Field<bool>,
+    pub dscp_map: Field<BTreeMap<String, i64>>,
     pub unsafe_static_counter_mode_keys: Field<bool>,
     pub table: Option<RawTable>,
     pub ports: Field<Vec<Spanned<RawPort>>>,
@@ -82,7 +86,24 @@ pub(super) struct RawChild {
     pub life_bytes: Field<i64>,
     pub rekey_packets: Field<i64>,
     pub life_packets: Field<i64>,
+    pub packets: Field<RawPackets>,
     pub manual: Field<RawManual>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPackets {
+    pub dscp: Field<String>,
+    pub df: Field<String>,
+    pub ecn: Field<bool>,
+    pub hop_limit: Field<i64>,
+    pub flow_label: Field<String>,
+    pub fragment: Field<String>,
+    pub path_mtu: Field<i64>,
+    pub later_fragments: Field<bool>,
+    pub check_icmp: Field<bool>,
+    pub tfc_padding: Field<String>,
+    pub dummies: Field<i64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,7 +6,7 @@ use adit_abi::message::ZeroCopy;
 use adit_abi::{Action, Direction, Side, Suite};
 
 use super::parse;
-use crate::sadb::Origin;
+use crate::sadb::{Cut, DontFragment, Origin, PacketRules};
 
 const PORTS: &str = r#"
 [gateway]
@@ -121,6 +121,79 @@ fn udp_encapsulation_swaps_its_ports_for_what_arrives() {
     };
     assert_eq!((ports(0), ports(1)), ((10001, 4500), (4500, 10001)));
     assert!(!config.sas[0].keepalive && config.sas[1].keepalive);
+}
+
+#[test]
+fn a_child_says_how_its_packets_are_treated() {
+    let with = |packets: &str| {
+        let child = CHILD.replace(
+            "[connections.b.children.net]",
+            &format!("[connections.b.children.net]\npackets = {{ {packets} }}"),
+        );
+        parse(
+            Path::new("adit.toml"),
+            &[PORTS, &child, &secret(32, 32)].concat(),
+        )
+    };
+    let config = with(
+        "dscp = \"map\", df = \"clear\", fragment = \"after\", path_mtu = 1400, tfc_padding = \"mtu\", \
+         dummies = 5, ecn = false",
+    )
+    .unwrap();
+    for sa in &config.sas {
+        let expected = PacketRules {
+            map_dscp: true,
+            clear_ecn: true,
+            cut: Cut::After,
+            path_mtu: 1400,
+            tfc_padding: u16::MAX,
+            dummies: 5,
+            ..PacketRules::default()
+        };
+        assert_eq!(
+            (sa.packets, sa.dscp, sa.df),
+            (expected, None, DontFragment::Clear)
+        );
+    }
+    assert_eq!(with("dscp = \"46\"").unwrap().sas[0].dscp, Some(46));
+    for (wrong, named) in [
+        ("dscp = \"64\"", "packets.dscp: \"64\" found"),
+        ("tfc_padding = \"3\"", "packets.tfc_padding: \"3\" found"),
+        (
+            "fragment = \"after\", df = \"set\"",
+            "packets.fragment: \"after\" beside df",
+        ),
+        ("path_mtu = 100", "packets.path_mtu: 100 found"),
+    ] {
+        let errors = with(wrong).unwrap_err().to_string();
+        assert!(errors.contains(named), "{errors}");
+    }
+}
+
+#[test]
+fn what_routers_tell_is_believed_within_bounds() {
+    let settings = |more: &str| {
+        parse(
+            Path::new("adit.toml"),
+            &PORTS.replace("[gateway]\n", &format!("[gateway]\n{more}\n")),
+        )
+        .map(|config| config.gateway.settings)
+    };
+    let s = settings(
+        "believe_too_big = false\npath_mtu_time = \"5m\"\nleast_path_mtu = 1280\ndscp_map = { \"46\" = 34 }",
+    )
+    .unwrap();
+    assert_eq!(
+        (s.believe_too_big, s.path_mtu_seconds, s.least_path_mtu),
+        (0, 300, 1280)
+    );
+    assert_eq!((s.dscp_map[46], s.dscp_map[45]), (34, 45));
+    for wrong in ["{ \"64\" = 1 }", "{ \"1\" = 64 }", "{ \"ef\" = 1 }"] {
+        let errors = settings(&format!("dscp_map = {wrong}"))
+            .unwrap_err()
+            .to_string();
+        assert!(errors.contains("gateway.dscp_map"), "{errors}");
+    }
 }
 
 #[test]

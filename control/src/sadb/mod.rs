@@ -8,6 +8,7 @@
 //! Names live in maps here and, for policies, in the region; [`Sadb::adopt`] finds them again after a restart.
 
 mod adopt;
+mod packet_rules;
 mod pairs;
 mod policies;
 mod reload;
@@ -27,6 +28,7 @@ use adit_abi::{
 };
 use zeroize::Zeroizing;
 
+pub use packet_rules::{Cut, FlowLabel, PacketRules, parse_tfc_padding};
 use pairs::{Pairs, Single};
 pub use policies::PolicyEntry;
 pub use reload::Reload;

@@ -8,6 +8,7 @@ use thiserror::Error;
 use zerocopy::FromZeros;
 use zeroize::Zeroizing;
 
+use super::packet_rules::PacketRules;
 use crate::esp_proposal::EspProposal;
 use crate::secret::Secret;
 
@@ -84,6 +85,15 @@ pub enum DontFragment {
     Clear,
 }
 
+impl DontFragment {
+    /// The words for them.
+    pub const WORDS: [(&'static str, Self); 3] = [
+        ("copy", Self::Copy),
+        ("set", Self::Set),
+        ("clear", Self::Clear),
+    ];
+}
+
 /// An SA to be put in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaSpec {
@@ -121,6 +131,8 @@ pub struct SaSpec {
     pub dscp: Option<u8>,
     /// The outer DF bit.
     pub df: DontFragment,
+    /// What else is to be done with its packets.
+    pub packets: PacketRules,
     /// The last sequence number that counts as used; 0 for a fresh SA.
     pub last_sequence: u64,
     /// Where it comes from.
@@ -297,6 +309,7 @@ impl SaSpec {
         r.policy = policy.map_or(0, |slot| slot + 1);
         r.window = self.window;
         r.dscp = self.dscp.unwrap_or(0);
+        self.packets.write(&mut r);
         if let Some(encap) = self.encap {
             r.encap_source = encap.source;
             r.encap_destination = encap.destination;

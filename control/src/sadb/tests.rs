@@ -69,6 +69,7 @@ pub(super) fn outbound(spi: u32, policy: &str, remote: &str) -> SaSpec {
         keepalive: false,
         dscp: None,
         df: DontFragment::Copy,
+        packets: PacketRules::default(),
         last_sequence: 0,
         origin: Origin::Command,
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use adit_abi::{Address, SaKey, SaRecord, SaRef};
+use adit_abi::{Address, LearnedMtu, SaKey, SaRecord, SaRef};
 use zeroize::Zeroize;
 
 use super::spec::{Origin, unique_of};
@@ -30,6 +30,10 @@ pub struct SaCounts {
     pub selector_mismatches: u64,
     /// Malformed trailers or inner headers.
     pub malformed: u64,
+    /// Dummy packets sent or received.
+    pub dummies: u64,
+    /// The path MTU that routers have told, and when.
+    pub learned_mtu: Option<LearnedMtu>,
 }
 
 /// One SA without its keys.
@@ -53,6 +57,14 @@ impl SaView {
     /// The SAD key.
     pub fn key(&self) -> SaKey {
         self.record.key()
+    }
+
+    /// The path MTU in bytes that counts at `now` (`CLOCK_BOOTTIME` nanoseconds), where what is learned holds for
+    /// `seconds`; [`None`] for the route's.
+    pub fn path_mtu(&self, now: u64, seconds: u32) -> Option<u16> {
+        let learned = self.counts.learned_mtu.filter(|l| l.holds(now, seconds));
+        let told = Some(self.record.path_mtu).filter(|mtu| *mtu != 0);
+        learned.map(|l| l.bytes).into_iter().chain(told).min()
     }
 
     /// The slot of its policy.
@@ -137,6 +149,8 @@ impl Sadb {
             icv_failures: get(state.icv_failures()),
             selector_mismatches: get(state.selector_mismatches()),
             malformed: get(state.malformed()),
+            dummies: get(state.dummies()),
+            learned_mtu: LearnedMtu::from_word(get(state.learned_mtu())),
         }
     }
 }

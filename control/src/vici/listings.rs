@@ -122,6 +122,10 @@ pub struct Direction {
     pub last_use: Option<u64>,
     /// Anti-replay window in packets, of an inbound SA.
     pub window: Option<u16>,
+    /// Path MTU in bytes, of an outbound SA where it is less than the route's or was set.
+    pub path_mtu: Option<u16>,
+    /// Dummy packets sent or received.
+    pub dummies: u64,
 }
 
 /// One `list-sa` event: an IKE SA and its child SAs.
@@ -193,6 +197,12 @@ fn child_sa(child: &ChildSa) -> Message {
         }
         if let Some(window) = side.window {
             message.add(format!("window-{suffix}"), window.to_string());
+        }
+        if let Some(mtu) = side.path_mtu {
+            message.add(format!("path-mtu-{suffix}"), mtu.to_string());
+        }
+        if side.dummies > 0 {
+            message.add(format!("dummies-{suffix}"), side.dummies.to_string());
         }
     }
     for (name, seconds) in [
