@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod host;
 pub mod netlink;
 pub mod plane;
+pub mod radius;
 pub mod rate_limit;
 pub mod sadb;
 pub mod secret;

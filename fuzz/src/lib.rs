@@ -8,6 +8,7 @@ mod eap;
 mod ike;
 mod messages;
 mod pipeline;
+mod radius;
 mod region;
 
 /// A place to throw bytes at. It must neither panic nor take long, whatever they are.
@@ -84,6 +85,14 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "eap-authenticator",
         run: eap::authenticator,
+    },
+    Target {
+        name: "radius-packet",
+        run: radius::packet,
+    },
+    Target {
+        name: "radius-response",
+        run: radius::response,
     },
 ];
 

@@ -8,6 +8,7 @@
 //! | `tshark_agrees` | tshark decrypts what we seal, and finds every ICV right |
 //! | `tshark_dissects_ike` | tshark reads in our IKE messages what we wrote |
 //! | `swanctl` | strongSwan's `swanctl` reads our control socket |
+//! | `radius` | FreeRADIUS authenticates peers through our client |
 //! | `command` | so does the `adit` command |
 
 #[macro_use]
@@ -28,6 +29,7 @@ mod wire;
 mod command;
 mod linux_kernel;
 mod peers_agree;
+mod radius;
 mod scapy_agrees;
 mod swanctl;
 mod tshark_agrees;

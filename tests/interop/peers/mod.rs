@@ -1,5 +1,6 @@
 //! The peers, what they are told, and where they are kept between runs.
 
+pub mod freeradius;
 pub mod guest;
 pub mod sa;
 pub mod scapy;

@@ -84,6 +84,9 @@ pub enum ServerFault {
     /// No server answered.
     #[error("none answered in time")]
     Silent,
+    /// More questions are open than can be.
+    #[error("too many questions are open")]
+    Busy,
     /// An answer without what it needs.
     #[error("its answer lacks a message or a key")]
     Incomplete,
