@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::lab::cli::LabCommand;
 use crate::policy::PolicyCommand;
 use crate::sa::SaCommand;
-use crate::{check, lab, open, policy, reload, sa, stats, status};
+use crate::{check, explain, lab, open, policy, reload, sa, stats, status};
 
 /// How long one step of the gateway's answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,6 +47,13 @@ enum Command {
     },
     /// Have the gateway read its configuration file again: what stays wanted is not touched
     Reload(Gateway),
+    /// Why IKE failed, both sides as far as the gateway saw them
+    Explain {
+        #[command(flatten)]
+        gateway: Gateway,
+        #[command(flatten)]
+        which: explain::Which,
+    },
     /// Let the kernel have every frame: nothing is protected until adit-control starts again
     Open(Gateway),
     /// Security associations: list, add, delete
@@ -140,6 +147,9 @@ pub fn run(adit: Adit) -> ExitCode {
             .connect()
             .and_then(|client| stats::run(client, gateway.json, *shown, out)),
         Command::Reload(gateway) => reload::run(gateway, out),
+        Command::Explain { gateway, which } => gateway
+            .connect()
+            .and_then(|client| explain::run(client, gateway.json, which, out)),
         Command::Open(gateway) => open::run(gateway, out),
         Command::Sa { gateway, command } => sa::run(gateway, command, out),
         Command::Policy { gateway, command } => policy::run(gateway, command, out),

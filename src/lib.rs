@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod explain;
 pub mod key;
 pub mod lab;
 pub mod open;

@@ -2,6 +2,11 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// Seconds since 1970-01-01 00:00 UTC, for people.
+pub fn wall_seconds() -> u64 {
+    u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
+}
+
 /// `CLOCK_BOOTTIME` in nanoseconds.
 pub fn now() -> u64 {
     let t = clock_gettime(ClockId::Boottime);

@@ -22,6 +22,8 @@ const NETLINK: Token = Token(1);
 const NOTIFY: Token = Token(2);
 const PLANE: usize = 3;
 const VICI: usize = PLANE + Plane::TOKENS;
+/// Beyond the tokens of any number of clients.
+const IKE: usize = 1 << 40;
 
 /// How long commands wait after the start for a running data plane to bring the table back: until then, nothing
 /// could be listed, and what is added might be there already.
@@ -71,7 +73,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         group: settings.control_socket_group,
     };
     let mut server = Server::bind(&settings.control_socket, access, &registry, VICI)?;
-    let mut gateway = Gateway::start(config, &registry, PLANE)?;
+    let mut gateway = Gateway::start(config, &registry, PLANE, IKE)?;
     register(gateway.netlink_fd().as_raw_fd(), NETLINK)?;
     register(gateway.notify().as_raw_fd(), NOTIFY)?;
     info!("ready for a data plane");
@@ -100,7 +102,9 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
                 SIGNAL => stop = true,
                 NETLINK | NOTIFY => {}
                 _ => {
-                    let _ = gateway.plane_ready(event) || server.ready(event);
+                    let _ = gateway.plane_ready(event)
+                        || gateway.ike_ready(event)
+                        || server.ready(event);
                 }
             }
         }
@@ -116,6 +120,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         });
         again |= gateway.serve_plane(&registry);
         again |= gateway.handle_events();
+        again |= gateway.serve_ike();
         gateway.expire(clock::now());
         if serving {
             again |= server.turn(&registry, &mut gateway);
@@ -124,8 +129,8 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
             server.complete(ticket, &answer);
             again = true;
         }
-        while let Some(notice) = gateway.poll_notice() {
-            server.raise("adit-event", &notice);
+        while let Some((event, notice)) = gateway.poll_notice() {
+            server.raise(event, &notice);
             again = true;
         }
     }

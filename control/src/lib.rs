@@ -3,10 +3,12 @@
 pub mod clock;
 mod commands;
 pub mod config;
+pub mod connection;
 pub mod daemon;
 pub mod esp_proposal;
 pub mod gateway;
 pub mod host;
+pub mod ike;
 pub mod netlink;
 pub mod plane;
 pub mod radius;

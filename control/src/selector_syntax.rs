@@ -195,15 +195,24 @@ fn protocol_name(number: u8) -> String {
         .map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
 }
 
-fn show_side(first: Address, last: Address, protocol: u8, ports: PortRange) -> String {
-    let mut out = match covering_prefix(first, last) {
+/// A range of addresses, as a prefix if it is one.
+pub fn show_range(first: Address, last: Address) -> String {
+    match covering_prefix(first, last) {
         Some(prefix) => prefix.to_string(),
         None => format!("{first}-{last}"),
-    };
-    if protocol == 0 {
-        return out;
     }
-    out += &format!("[{}", protocol_name(protocol));
+}
+
+fn show_side(first: Address, last: Address, protocol: u8, ports: PortRange) -> String {
+    show_range(first, last) + &show_protocol(protocol, ports)
+}
+
+/// What stands behind the addresses: `[tcp/80]`, or nothing for all traffic.
+pub fn show_protocol(protocol: u8, ports: PortRange) -> String {
+    if protocol == 0 {
+        return String::new();
+    }
+    let mut out = format!("[{}", protocol_name(protocol));
     if ports.first == ports.last {
         out += &format!("/{}", ports.first);
     } else if ports != PortRange::ANY {

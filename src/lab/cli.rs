@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use super::ikev2::{self, Ikev2Options};
 use super::leftovers::{self, Owner};
+use super::strongswan;
 use super::tunnel::{self, TunnelOptions};
 use super::{LabError, process};
 
@@ -11,6 +13,10 @@ use super::{LabError, process};
 pub enum LabCommand {
     /// Two gateways and two hosts in network namespaces; pings and TCP through the tunnel between them
     Tunnel(TunnelOptions),
+    /// The same, with SAs that two gateways negotiate by IKEv2
+    Ikev2(Ikev2Options),
+    /// The same, with strongSwan in the place of one gateway
+    Strongswan(Ikev2Options),
     /// Remove labs whose owner was killed, or the one named
     Clean {
         /// A lab left up by --keep
@@ -24,6 +30,8 @@ pub enum LabCommand {
 pub fn run(command: &LabCommand) -> ExitCode {
     let outcome = match command {
         LabCommand::Tunnel(options) => tunnel::run(options),
+        LabCommand::Ikev2(options) => ikev2::run(options),
+        LabCommand::Strongswan(options) => strongswan::run(options),
         LabCommand::Clean { id } => clean(id.as_deref()).map(|()| true),
         LabCommand::List => list().map(|()| true),
     };

@@ -132,7 +132,7 @@ impl Report {
             .iter()
             .map(|(key, value)| format!("{key} {value}"))
             .collect();
-        writeln!(out, "adit lab tunnel: {}\n", setup.join(", "))?;
+        writeln!(out, "{}\n", setup.join(", "))?;
 
         let wide = self
             .pings

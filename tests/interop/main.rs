@@ -1,4 +1,4 @@
-//! Others' code agrees with ours: scapy, tshark and a Linux kernel as peers, each brought up by the test.
+//! Others' code agrees with ours: scapy, tshark, strongSwan and a Linux kernel as peers, each brought up by the test.
 //!
 //! | module | what it shows |
 //! | --- | --- |
@@ -7,6 +7,7 @@
 //! | `scapy_agrees` | scapy opens what we seal, and we open what scapy seals |
 //! | `tshark_agrees` | tshark decrypts what we seal, and finds every ICV right |
 //! | `tshark_dissects_ike` | tshark reads in our IKE messages what we wrote |
+//! | `strongswan` | strongSwan negotiates with adit by IKEv2, either one beginning, and traffic runs |
 //! | `swanctl` | strongSwan's `swanctl` reads our control socket |
 //! | `radius` | FreeRADIUS authenticates peers through our client |
 //! | `command` | so does the `adit` command |
@@ -31,6 +32,7 @@ mod linux_kernel;
 mod peers_agree;
 mod radius;
 mod scapy_agrees;
+mod strongswan;
 mod swanctl;
 mod tshark_agrees;
 mod tshark_dissects_ike;

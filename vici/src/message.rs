@@ -171,6 +171,12 @@ impl Message {
         self
     }
 
+    /// Adds everything of another message at the end.
+    pub fn append(&mut self, other: Message) -> &mut Self {
+        self.elements.extend(other.elements);
+        self
+    }
+
     /// [`Message::add`], for building in one expression.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {

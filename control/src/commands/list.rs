@@ -1,6 +1,7 @@
 //! `list-sas` and `list-policies`: strongSwan's listings, streamed.
 
 use adit_abi::Direction as SaDirection;
+use adit_ike::endpoint::ChildInfo;
 use adit_vici::Message;
 
 use crate::clock;
@@ -11,6 +12,8 @@ use crate::vici::listings::{ChildSa, Direction, IkeSa, Policy, list_policy, list
 use crate::vici::{Answer, Reply};
 
 const SECOND: u64 = 1_000_000_000;
+/// A cursor below is the number of an IKE SA; from here on it is a slot of the SA table.
+const SLOTS: u64 = 1 << 32;
 
 impl Gateway {
     /// An inbound SA and the outbound one that goes with it are one child SA; the cursor is a slot.
@@ -23,15 +26,21 @@ impl Gateway {
                 reply.event("list-sa", &list_sa(&ike));
             }
         };
-        let first = u32::try_from(cursor).unwrap_or(u32::MAX);
-        if first == 0 {
-            for sa in self.sadb.preparing() {
-                tell(reply, &sa);
+        let first = match cursor.checked_sub(SLOTS) {
+            Some(slot) => u32::try_from(slot).unwrap_or(u32::MAX),
+            None => {
+                if let Some(answer) = self.list_ike_sas(request, cursor, reply) {
+                    return answer;
+                }
+                for sa in self.sadb.preparing() {
+                    tell(reply, &sa);
+                }
+                0
             }
-        }
+        };
         for slot in first..self.sadb.capacity().sas {
             if !reply.has_room() {
-                return Answer::More(slot.into());
+                return Answer::More(SLOTS + u64::from(slot));
             }
             if let Some(sa) = self.sadb.sa_in_slot(slot) {
                 tell(reply, &sa);
@@ -40,8 +49,56 @@ impl Gateway {
         Answer::Done(Message::new())
     }
 
+    /// IKE SAs, from this number on; what to answer if they do not all fit.
+    fn list_ike_sas(&self, request: &Message, first: u64, reply: &mut Reply<'_>) -> Option<Answer> {
+        let mut all: Vec<_> = self
+            .ike
+            .endpoint
+            .established()
+            .filter(|(ike, _)| u64::from(ike.id.0) >= first)
+            .collect();
+        all.sort_unstable_by_key(|(ike, _)| ike.id);
+        for (ike, children) in all {
+            if !reply.has_room() {
+                return Some(Answer::More(ike.id.0.into()));
+            }
+            let listed = self.listed(&ike, &children, "ESTABLISHED");
+            if is_asked_for(&listed, request) {
+                reply.event("list-sa", &list_sa(&listed));
+            }
+        }
+        None
+    }
+
+    /// A child of an IKE SA, if its SAs are in the table.
+    pub(crate) fn listed_child(&self, child: &ChildInfo) -> Option<ChildSa> {
+        let installed = self.ike.children.child(child.id)?;
+        let views = installed.sas.iter().filter_map(|key| self.sadb.by_key(key));
+        let (mut inbound, mut outbound) = (None, None);
+        for view in views {
+            match view.record.direction()? {
+                SaDirection::Inbound if view.record.spi == child.spi_in => inbound = Some(view),
+                SaDirection::Outbound if view.record.spi == child.spi_out => outbound = Some(view),
+                _ => {}
+            }
+        }
+        let sa = inbound.or(outbound)?;
+        let mut listed = child_sa(
+            &child.name,
+            &sa,
+            inbound.as_ref(),
+            outbound.as_ref(),
+            clock::now(),
+        );
+        listed.unique_id = child.id.0.into();
+        Some(listed)
+    }
+
     /// The child SA that this SA stands for: an inbound one for the pair, an outbound one only if it is alone.
     fn ike_sa(&self, sa: &SaView, now: u64) -> Option<IkeSa> {
+        if self.ike.children.half(&sa.key()).is_some() {
+            return None;
+        }
         let direction = sa.record.direction()?;
         let partner = self.sadb.partner(&sa.key());
         if direction == SaDirection::Outbound && partner.is_some() {
@@ -125,12 +182,17 @@ impl Gateway {
     }
 }
 
-/// A child's policy bears the names of its connection and of itself.
+/// A child's policy bears the names of its connection and of itself; behind `#` the number that tells it from
+/// another child of that name.
 fn split_name(name: &str) -> (&str, &str) {
-    name.split_once('/').unwrap_or((name, name))
+    let (connection, child) = name.split_once('/').unwrap_or((name, name));
+    (
+        connection,
+        child.split_once('#').map_or(child, |(child, _)| child),
+    )
 }
 
-fn child_sa(
+pub(crate) fn child_sa(
     name: &str,
     sa: &SaView,
     inbound: Option<&SaView>,

@@ -1,6 +1,8 @@
 //! What the commands of the control socket mean; `docs/control-socket.md` describes them for their users.
 
 mod arguments;
+mod connections;
+mod credentials;
 mod list;
 mod policy;
 mod reload;
@@ -13,7 +15,16 @@ use crate::vici::replies::{self, Version};
 use crate::vici::{Answer, Commands, Reply, Request, failure, success};
 
 /// Events that clients may register for.
-const EVENTS: [&str; 3] = ["list-sa", "list-policy", "adit-event"];
+const EVENTS: &[&str] = &[
+    "list-sa",
+    "list-policy",
+    "list-conn",
+    "ike-updown",
+    "child-updown",
+    "control-log",
+    "adit-event",
+    "adit-failure",
+];
 
 impl Commands for Gateway {
     fn handle(&mut self, request: Request<'_>, reply: &mut Reply<'_>) -> Answer {
@@ -36,6 +47,19 @@ impl Commands for Gateway {
             "adit-status" => Answer::Done(self.status()),
             "adit-stats" => Answer::Done(self.statistics()),
             "reload-settings" => Answer::Done(self.reload_settings()),
+            "load-conn" => done(self.load_conn(message)),
+            "unload-conn" => done(self.unload_conn(message)),
+            "get-conns" => Answer::Done(self.get_conns()),
+            "list-conns" => self.list_conns(message, request.cursor, reply),
+            "load-shared" => done(self.load_shared(message)),
+            "unload-shared" => done(self.unload_shared(message)),
+            "get-shared" => Answer::Done(self.get_shared()),
+            "clear-creds" => {
+                self.clear_creds();
+                Answer::Done(success())
+            }
+            "initiate" => self.initiate(message, reply),
+            "adit-explain" => done(self.explain(message, reply)),
             "adit-open" => done(self.open().map_err(|e| e.to_string())),
             _ => Answer::Unknown,
         }

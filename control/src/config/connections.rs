@@ -18,7 +18,7 @@ use crate::secret::Secret;
 use crate::selector_syntax::SelectorSide;
 
 /// The priority of a child that names none: behind the policies of section `policies`.
-pub(super) const CHILD_PRIORITY: u64 = 2000;
+pub(crate) const CHILD_PRIORITY: u64 = 2000;
 
 /// What other sections say about children.
 pub(super) struct Rules<'a> {

@@ -3,7 +3,7 @@
 //! [`load`] reports everything that is wrong at once, each with file, line, key, what was expected and what
 //! to do. Names of sections and keys are swanctl's where swanctl has them.
 
-mod connections;
+pub(crate) mod connections;
 mod error;
 mod gateway;
 mod packet_rules;

@@ -1,5 +1,6 @@
 //! The gateway: everything that control knows and does, short of the loop that drives it ([`crate::daemon`]).
 
+mod ike;
 mod network;
 mod plane;
 mod policies;
@@ -17,6 +18,7 @@ use adit_vici::Message;
 
 use crate::config::Config;
 use crate::host::protected_routes::ProtectedRoutes;
+use crate::ike::Ike;
 use crate::netlink::Follower;
 use crate::plane::Plane;
 use crate::plane::events::Events;
@@ -54,6 +56,7 @@ pub struct Gateway {
     pub(crate) ports: Vec<GatewayPort>,
     pub(crate) started: Instant,
     pub(crate) events: Events,
+    pub(crate) ike: Ike,
     setup: Setup,
     pub(crate) routes: ProtectedRoutes,
     /// What the steering program could not be told, if the last try failed.
@@ -63,8 +66,9 @@ pub struct Gateway {
     /// Whether a data plane has come, so that it is known what an earlier control left behind.
     settled: bool,
     waiting: HashMap<SaKey, Ticket>,
+    initiations: Vec<ike::Initiation>,
     answers: VecDeque<(Ticket, Message)>,
-    notices: VecDeque<Message>,
+    notices: VecDeque<(&'static str, Message)>,
     limit: crate::rate_limit::RateLimit,
 }
 
@@ -74,8 +78,8 @@ impl Gateway {
         self.answers.pop_front()
     }
 
-    /// An `adit-event` for those who registered for it, if there is one.
-    pub fn poll_notice(&mut self) -> Option<Message> {
+    /// An event for those who registered for it, if there is one: its name and its message.
+    pub fn poll_notice(&mut self) -> Option<(&'static str, Message)> {
         self.notices.pop_front()
     }
 
@@ -98,7 +102,12 @@ impl Gateway {
         let expiry = self
             .next_expiry()
             .map(|at| Duration::from_nanos(at.saturating_sub(boot)));
-        [plane, expiry].into_iter().flatten().min()
+        let ike = self.ike.timeout(adit_ike::time::Instant(boot));
+        let initiations = self.initiations_timeout(now);
+        [plane, expiry, ike, initiations]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The descriptor that becomes readable when the data plane pushed an event.

@@ -69,6 +69,7 @@ impl Gateway {
         let (effect, more) = self.follower.follow(self.sadb.forwarding())?;
         if effect.own_addresses {
             self.sync_host();
+            self.follow_addresses();
         }
         if effect.links {
             self.check_links();

@@ -264,16 +264,21 @@ impl Gateway {
         self.notice(what, &key);
     }
 
-    /// Queues an `adit-event`.
+    /// Queues an `adit-event` about an SA.
     pub(super) fn notice(&mut self, what: &str, key: &SaKey) {
-        if self.notices.len() >= NOTICES {
-            self.notices.pop_front();
-        }
         let message = Message::new()
             .with("event", what)
             .with("spi", key.spi.to_string())
             .with("dst", key.destination.to_string());
-        self.notices.push_back(message);
+        self.raise("adit-event", message);
+    }
+
+    /// Queues an event.
+    pub(super) fn raise(&mut self, event: &'static str, message: Message) {
+        if self.notices.len() >= NOTICES {
+            self.notices.pop_front();
+        }
+        self.notices.push_back((event, message));
     }
 
     /// Says good-bye: everything stays attached and closed.

@@ -163,6 +163,7 @@ impl Gateway {
             match change {
                 Change::Installed(key) => {
                     info!(sa = ?key, "SA installed");
+                    self.ike_installed(&key);
                     if let Some(ticket) = self.waiting.remove(&key) {
                         self.answers.push_back((ticket, success()));
                     }
@@ -172,6 +173,7 @@ impl Gateway {
                 }
                 Change::Expired(key) => {
                     info!(sa = ?key, "SA expired and removed");
+                    self.ike_lost(&key);
                     self.refuse_waiting(&key, "the SA expired before it was in the table");
                     self.notice("expired", &key);
                 }

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::config::{Config, Gateway as Settings};
 use crate::host::protected_routes::ProtectedRoutes;
 use crate::host::{forwarding, offloads};
+use crate::ike::Ike;
 use crate::netlink::ethtool::Ethtool;
 use crate::netlink::update::Link;
 use crate::netlink::{Follower, MirrorPort};
@@ -100,6 +101,7 @@ impl Gateway {
         config: Config,
         registry: &mio::Registry,
         plane_token: usize,
+        ike_token: usize,
     ) -> Result<Self, StartupError> {
         let settings = config.gateway.clone();
         let mut seed = [0; 8];
@@ -135,6 +137,9 @@ impl Gateway {
             .map_err(|e| StartupError::System("eventfd", e.into()))?;
         let steer = Steer::load(&settings.bpf_dir)?;
         let events = Events::from_now(sadb.state());
+        let now = adit_ike::time::Instant(clock::now());
+        let ike =
+            Ike::start(registry, ike_token, now).map_err(|e| StartupError::System("IKE", e))?;
         let mut gateway = Self {
             config,
             sadb,
@@ -145,6 +150,7 @@ impl Gateway {
             ports,
             started: Instant::now(),
             events,
+            ike,
             setup,
             routes: ProtectedRoutes::default(),
             steering_refused: None,
@@ -152,6 +158,7 @@ impl Gateway {
             tun: None,
             settled: false,
             waiting: HashMap::new(),
+            initiations: Vec::new(),
             answers: Default::default(),
             notices: Default::default(),
             limit: RateLimit::default(),

@@ -150,7 +150,7 @@ impl Sadb {
                 self.protecting_slot(&name, &record.selector).ok()
             });
             record.policy = policy.map_or(0, |slot| slot + 1);
-            record.cookie = self.next_unique << 1 | (record.cookie & 1);
+            record.cookie = Origin::from_cookie(record.cookie.into()).cookie(self.next_unique);
             self.next_unique = super::spec::unique_after(self.next_unique);
             if let Err(e) = self.put(record, last_sequence) {
                 warn!(slot = sa.slot, sa = ?key, "not put in: {e}");

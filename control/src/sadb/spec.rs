@@ -19,23 +19,34 @@ pub enum Origin {
     File,
     /// The control socket.
     Command,
+    /// IKE, which also takes it away.
+    Ike,
 }
 
 impl Origin {
-    const fn bit(self) -> u64 {
+    /// Bits of a record's cookie that say where it comes from.
+    const BITS: u32 = 2;
+
+    const fn number(self) -> u32 {
         match self {
-            Self::File => 1,
             Self::Command => 0,
+            Self::File => 1,
+            Self::Ike => 2,
         }
     }
 
-    /// From the bit in a record's cookie.
+    /// From the lowest bits of a record's cookie.
     pub const fn from_cookie(cookie: u64) -> Self {
-        if cookie & 1 == 1 {
-            Self::File
-        } else {
-            Self::Command
+        match cookie & ((1 << Self::BITS) - 1) {
+            1 => Self::File,
+            2 => Self::Ike,
+            _ => Self::Command,
         }
+    }
+
+    /// The cookie of an SA.
+    pub(super) const fn cookie(self, unique: u32) -> u32 {
+        unique << Self::BITS | self.number()
     }
 }
 
@@ -319,7 +330,7 @@ impl SaSpec {
         r.soft = self.soft.limits(now);
         r.hard = self.hard.limits(now);
         r.selector = self.selector;
-        r.cookie = unique << 1 | self.origin.bit() as u32;
+        r.cookie = self.origin.cookie(unique);
         r.installed = (now / 1_000_000_000) as u32;
         r
     }
@@ -330,9 +341,9 @@ fn fill(to: &mut [u8], from: &[u8]) {
     to[..n].copy_from_slice(&from[..n]);
 }
 
-/// The next number by which people tell SAs apart: 31 bits beside the origin in a cookie, never 0.
+/// The next number by which people tell SAs apart: 30 bits beside the origin in a cookie, never 0.
 pub(super) const fn unique_after(unique: u32) -> u32 {
-    match (unique + 1) & (u32::MAX >> 1) {
+    match (unique + 1) & (u32::MAX >> Origin::BITS) {
         0 => 1,
         next => next,
     }
@@ -340,7 +351,7 @@ pub(super) const fn unique_after(unique: u32) -> u32 {
 
 /// The number by which people tell SAs apart, from the record's cookie.
 pub fn unique_of(record: &SaRecord) -> u32 {
-    record.cookie >> 1
+    record.cookie >> Origin::BITS
 }
 
 /// A policy to be put in: one SPD entry for each selector, all under one name.
@@ -373,7 +384,7 @@ impl PolicySpec {
     pub fn records(&self) -> impl Iterator<Item = PolicyRecord> {
         self.selectors.iter().map(|selector| {
             let mut r = PolicyRecord::new(*selector, self.priority, self.action);
-            r.cookie = self.origin.bit();
+            r.cookie = self.origin.number().into();
             r
         })
     }

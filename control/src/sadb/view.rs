@@ -115,6 +115,15 @@ impl Sadb {
         self.sa(entry.sa)
     }
 
+    /// One SA by its key, whether it is in the table yet or not.
+    pub fn by_key(&self, key: &SaKey) -> Option<SaView> {
+        let entry = self.sas.get(key)?;
+        match entry.stage {
+            Stage::Installed => self.sa(entry.sa),
+            Stage::Preparing => self.preparing().find(|view| view.sa == entry.sa),
+        }
+    }
+
     /// One SA by its place.
     pub fn sa(&self, sa: SaRef) -> Option<SaView> {
         let mut record = self.reader().sa(sa)?;

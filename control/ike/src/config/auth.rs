@@ -18,7 +18,7 @@ pub enum AuthMethod {
 }
 
 /// What this end does to prove who it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalAuth {
     /// The identity to show; none: the certificate's subject, or the address.
     pub id: Option<Identity>,
@@ -44,7 +44,7 @@ impl LocalAuth {
 }
 
 /// What the peer must do to prove who it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteAuth {
     /// Which identities are taken.
     pub id: IdentityPattern,

@@ -76,7 +76,7 @@ pub enum Unique {
 }
 
 /// A connection in swanctl's vocabulary; [`Connection::new`] gives swanctl's defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
     /// The name of its section.
     pub name: Arc<str>,

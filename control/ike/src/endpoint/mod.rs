@@ -46,6 +46,7 @@ use crate::config::{ConfigError, Connection, Host, Settings, Version};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::v2::IkeSa;
+pub use crate::v2::Selectors;
 use crate::v2::cookie::CookieMaker;
 use crate::wire::IkeSpi;
 use ask::Asks;

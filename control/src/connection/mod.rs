@@ -1,0 +1,210 @@
+//! From a section of `swanctl.conf`, as `load-conn` carries it, to a connection of the IKE engine.
+//!
+//! The keys and their defaults are swanctl's. A key that means nothing here is refused by name, unless its value
+//! asks for what is done in any case.
+
+mod auth;
+mod child;
+pub mod section;
+pub(crate) mod values;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_ike::config::{Childless, Connection, Fragmentation, SendCertificate, Unique, Version};
+use adit_ike::proposal::{self, Protocol};
+use adit_vici::Message;
+
+pub use auth::EapBackend;
+pub use child::ChildSettings;
+use section::{Foreign, Section};
+
+/// A connection, and what the engine need not know of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// For the engine.
+    pub connection: Connection,
+    /// For the data plane, by the child's name.
+    pub children: HashMap<Arc<str>, ChildSettings>,
+    /// How its clients are authenticated by EAP, if they are.
+    pub eap: Option<EapBackend>,
+}
+
+const UNSUPPORTED: &[Foreign] = &[
+    foreign(
+        "aggressive",
+        &["no", "0"],
+        "aggressive mode belongs to IKEv1; leave it out",
+    ),
+    foreign(
+        "pull",
+        &["yes", "1"],
+        "push mode belongs to IKEv1; leave it out",
+    ),
+    foreign(
+        "dscp",
+        &["000000", "0"],
+        "IKE packets are sent with DSCP 0; leave it out",
+    ),
+    foreign(
+        "dpd_timeout",
+        &["0", "0s"],
+        "it is for IKEv1; IKEv2 gives up as for any request",
+    ),
+    foreign(
+        "ppk_id",
+        &[],
+        "post-quantum keys come from ML-KEM: put ke1_mlkem768 into proposals",
+    ),
+    foreign(
+        "ppk_required",
+        &["no", "0"],
+        "post-quantum keys come from ML-KEM: put ke1_mlkem768 into proposals",
+    ),
+    foreign(
+        "if_id_in",
+        &["0"],
+        "XFRM interfaces are the kernel's; use selectors",
+    ),
+    foreign(
+        "if_id_out",
+        &["0"],
+        "XFRM interfaces are the kernel's; use selectors",
+    ),
+    foreign(
+        "mediation",
+        &["no", "0"],
+        "there is no mediation; leave it out",
+    ),
+    foreign("mediated_by", &[], "there is no mediation; leave it out"),
+    foreign("mediation_peer", &[], "there is no mediation; leave it out"),
+    foreign("ocsp", &["reply", "never"], "OCSP is not asked; load CRLs"),
+];
+
+const fn foreign(
+    key: &'static str,
+    harmless: &'static [&'static str],
+    remedy: &'static str,
+) -> Foreign {
+    Foreign {
+        key,
+        harmless,
+        remedy,
+    }
+}
+
+/// Reads a `load-conn` message: one section, named as the connection.
+///
+/// # Errors
+/// The key that is wrong, and what was expected.
+pub fn load(message: &Message) -> Result<Loaded, String> {
+    let sections = Section::new("connections", message).all_sections()?;
+    let [(name, section)] = <[_; 1]>::try_from(sections)
+        .map_err(|_| "load-conn takes one section, named as the connection".to_owned())?;
+    connection(name, section)
+}
+
+fn connection(name: &str, section: Section<'_>) -> Result<Loaded, String> {
+    let mut c = Connection::new(name);
+    c.version = section
+        .word("version", &[("0", Version::Any), ("2", Version::V2)])
+        .map_err(|e| format!("{e}: IKEv1 is not spoken"))?
+        .unwrap_or_default();
+    c.local_addrs = section.each("local_addrs", values::host)?;
+    c.remote_addrs = section.each("remote_addrs", values::host)?;
+    c.local_port = section.number("local_port")?.unwrap_or(c.local_port);
+    c.remote_port = section.number("remote_port")?.unwrap_or(c.remote_port);
+    let proposals = section.list("proposals")?.join(",");
+    let text = if proposals.is_empty() {
+        "default"
+    } else {
+        &proposals
+    };
+    c.proposals = proposal::parse_list(Protocol::Ike, text)
+        .map_err(|e| section.wrong("proposals", format!("{text:?}"), e))?;
+    c.vips = section.each("vips", |text| {
+        text.parse::<IpAddr>()
+            .map_err(|_| "an address, or 0.0.0.0 or :: for any".into())
+    })?;
+    c.pools = section.list("pools")?.into_iter().map(Arc::from).collect();
+    c.encap = section.flag("encap")?.unwrap_or(c.encap);
+    c.mobike = section.flag("mobike")?.unwrap_or(c.mobike);
+    let time = |key| section.parsed(key, values::time);
+    c.dpd_delay = time("dpd_delay")?.unwrap_or(c.dpd_delay);
+    let fragmentation = [
+        ("yes", Fragmentation::Yes),
+        ("accept", Fragmentation::Accept),
+        ("force", Fragmentation::Force),
+        ("no", Fragmentation::No),
+    ];
+    c.fragmentation = section
+        .word("fragmentation", &fragmentation)?
+        .unwrap_or_default();
+    let childless = [
+        ("allow", Childless::Allow),
+        ("prefer", Childless::Prefer),
+        ("force", Childless::Force),
+        ("never", Childless::Never),
+    ];
+    c.childless = section.word("childless", &childless)?.unwrap_or_default();
+    c.send_certreq = section.flag("send_certreq")?.unwrap_or(true);
+    let send = [
+        ("ifasked", SendCertificate::IfAsked),
+        ("always", SendCertificate::Always),
+        ("never", SendCertificate::Never),
+    ];
+    c.send_cert = section.word("send_cert", &send)?.unwrap_or_default();
+    c.keyingtries = section
+        .parsed("keyingtries", |text| match text {
+            "%forever" => Ok(0),
+            _ => text
+                .parse()
+                .map_err(|_| "a number, 0 or %forever without end".into()),
+        })?
+        .unwrap_or(c.keyingtries);
+    let unique = [
+        ("no", Unique::No),
+        ("never", Unique::Never),
+        ("keep", Unique::Keep),
+        ("replace", Unique::Replace),
+    ];
+    c.unique = section.word("unique", &unique)?.unwrap_or_default();
+    let (rekey, reauth) = (time("rekey_time")?, time("reauth_time")?);
+    c.reauth_time = reauth.unwrap_or_default();
+    // swanctl: whoever asks for reauthentication alone does not want rekeying beside it.
+    c.rekey_time = match (rekey, c.reauth_time.is_zero()) {
+        (Some(rekey), _) => rekey,
+        (None, true) => c.rekey_time,
+        (None, false) => Duration::ZERO,
+    };
+    let longer = c.rekey_time.max(c.reauth_time);
+    c.over_time = time("over_time")?.unwrap_or(longer / 10);
+    c.rand_time = time("rand_time")?.unwrap_or(c.over_time).min(longer);
+
+    let mut eap = None;
+    for (_, local) in section.sections("local") {
+        c.local.push(auth::local(local)?);
+    }
+    for (_, remote) in section.sections("remote") {
+        let (remote, backend) = auth::remote(remote)?;
+        c.remote.push(remote);
+        eap = eap.or(backend);
+    }
+    let mut children = HashMap::new();
+    if let Some(all) = section.section("children")? {
+        for (name, section) in all.all_sections()? {
+            let (child, settings) = child::child(name, section)?;
+            children.insert(child.name.clone(), settings);
+            c.children.push(Arc::new(child));
+        }
+    }
+    section.finish(UNSUPPORTED)?;
+    c.check().map_err(|e| e.to_string())?;
+    Ok(Loaded {
+        connection: c,
+        children,
+        eap,
+    })
+}
