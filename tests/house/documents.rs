@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use adit_abi::DropReason;
 use adit_bpf::Reason;
 
-use super::root;
+use super::{root, sources};
 
 fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
@@ -179,4 +179,29 @@ fn relative_links_lead_somewhere() {
         }
     }
     assert!(looked_at > 10, "links are found");
+}
+
+/// A word in code with enough underscores is the name of a test.
+#[test]
+fn every_test_that_an_rfc_table_names_exists() {
+    let mut files = Vec::new();
+    for folder in ["abi", "control", "dataplane", "src", "tests", "vici"] {
+        sources(&root().join(folder), &mut files);
+    }
+    let all: String = files.iter().flat_map(std::fs::read_to_string).collect();
+    let mut tables = Vec::new();
+    documents(&root().join("docs/rfc"), &mut tables);
+    assert!(!tables.is_empty(), "the tables are found");
+    for table in tables {
+        let text = std::fs::read_to_string(&table).expect("text");
+        for word in text.split('`').skip(1).step_by(2) {
+            let is_name = word
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+            if is_name && word.matches('_').count() > 2 {
+                let found = all.contains(&format!("fn {word}("));
+                assert!(found, "{}: there is no test {word}", table.display());
+            }
+        }
+    }
 }
