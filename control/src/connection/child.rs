@@ -21,6 +21,8 @@ pub struct ChildSettings {
     pub copy_ecn: bool,
     /// Whether the DSCP is copied to the outer header.
     pub copy_dscp: bool,
+    /// Size to which packets are padded against traffic analysis, [`u16::MAX`] for the path's most, 0 for none.
+    pub tfc_padding: u16,
     /// Where its policies stand among others: lower numbers decide first; 0 leaves it to how particular they are.
     pub priority: u64,
 }
@@ -113,11 +115,6 @@ const UNSUPPORTED: &[Foreign] = &[
         "sha256_96",
         &["no", "0"],
         "the peer's fault of truncating SHA-256 to 96 bits is not imitated; mend the peer",
-    ),
-    foreign(
-        "tfc_padding",
-        &["0"],
-        "set it for manual SAs only; leave it out",
     ),
 ];
 
@@ -223,6 +220,12 @@ pub(super) fn child(name: &str, section: Section<'_>) -> Result<(Child, ChildSet
                 &[("out", true), ("yes", true), ("no", false), ("in", false)],
             )?
             .unwrap_or(true),
+        tfc_padding: section
+            .parsed("tfc_padding", |text| match text {
+                "mtu" => Ok(u16::MAX),
+                _ => text.parse().map_err(|_| "a number of bytes, or mtu".into()),
+            })?
+            .unwrap_or(0),
         priority: section.number("priority")?.unwrap_or(0),
     };
     section.finish(UNSUPPORTED)?;

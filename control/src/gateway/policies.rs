@@ -169,7 +169,8 @@ impl Gateway {
                     }
                 }
                 Change::Refused(key) => {
-                    self.refuse_waiting(&key, "the SA table has no room for it")
+                    self.refuse_waiting(&key, "the SA table has no room for it");
+                    self.ike_lost(&key);
                 }
                 Change::Expired(key) => {
                     info!(sa = ?key, "SA expired and removed");

@@ -5,7 +5,7 @@ mod events;
 
 use std::sync::Arc;
 
-use adit_abi::{Action, Address, Direction, PortRange, SaKey, Selector};
+use adit_abi::{Action, Address, Direction, PortRange, SaKey, SaRef, Selector};
 use adit_ike::endpoint::{Answer, Ask, AskId, Input, Install, Output, Remove, Selectors};
 use adit_ike::time::Instant;
 use adit_ike::wire::v2::IpSelector;
@@ -18,7 +18,9 @@ use crate::clock;
 use crate::esp_proposal::EspProposal;
 use crate::ike::children::Half;
 use crate::ike::secrets::Kind;
-use crate::sadb::{DontFragment, Encap, Lifetime, Origin, PolicySpec, SaSpec, SadbError, Stage};
+use crate::sadb::{
+    DontFragment, Encap, Lifetime, Origin, PacketRules, PolicySpec, SaSpec, SadbError, Stage,
+};
 use crate::secret::Secret;
 
 /// Order of a child's policies where the connection names none: that of children in `adit.toml`.
@@ -147,6 +149,11 @@ impl Gateway {
             connection = %install.connection, child = %install.name,
             "an SA cannot be put in: {error}"
         );
+        let input = Input::InstallFailed {
+            child: install.child,
+            reason: error.to_string(),
+        };
+        self.ike.endpoint.handle(now(), input);
     }
 
     /// The policy of a child, put in if it is not there: `CONNECTION/CHILD`, with the child's number behind it where
@@ -233,6 +240,13 @@ impl Gateway {
             keepalive: outer.keepalive && install.direction == Direction::Outbound,
             dscp: settings.is_some_and(|s| !s.copy_dscp).then_some(0),
             df: settings.map_or(DontFragment::Copy, |s| s.df),
+            packets: PacketRules {
+                clear_ecn: settings.is_some_and(|s| !s.copy_ecn),
+                tfc_padding: settings
+                    .filter(|_| install.tfc && install.direction == Direction::Outbound)
+                    .map_or(0, |s| s.tfc_padding),
+                ..PacketRules::default()
+            },
             last_sequence: 0,
             origin: Origin::Ike,
         })
@@ -275,10 +289,52 @@ impl Gateway {
         }
     }
 
-    /// An SA is gone by itself.
+    /// An SA is gone by itself: past its hard lifetime, or refused by the table.
     pub(super) fn ike_lost(&mut self, key: &SaKey) {
+        let Some(half) = self.ike.children.half(key) else {
+            return;
+        };
         self.forget_half(key);
+        self.tell_ike(Input::Expired {
+            child: half.child,
+            hard: true,
+        });
     }
+
+    /// The data plane says something of an SA.
+    pub(super) fn ike_traffic(&mut self, sa: SaRef, told: Told) {
+        let key = self.sadb.key_of(sa);
+        let Some(half) = key.and_then(|key| self.ike.children.half(&key)) else {
+            return;
+        };
+        let child = half.child;
+        self.tell_ike(match told {
+            Told::FirstPacket => Input::FirstPacket(child),
+            Told::SoftLimit => Input::Expired { child, hard: false },
+        });
+    }
+
+    /// A packet needs an SA of this policy.
+    pub(super) fn ike_acquire(&mut self, policy: &str) {
+        let Some((connection, child)) = policy.split_once('/') else {
+            return;
+        };
+        if let Some((name, loaded)) = self.ike.loaded.get_key_value(connection)
+            && let Some(child) = loaded.connection.child(child)
+        {
+            let (connection, child) = (name.clone(), child.name.clone());
+            self.tell_ike(Input::Acquire { connection, child });
+        }
+    }
+}
+
+/// What the data plane tells of an SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It opened its first packet.
+    FirstPacket,
+    /// It reached a soft limit of traffic, or its sequence numbers come to their end.
+    SoftLimit,
 }
 
 /// One side of a traffic selector.
