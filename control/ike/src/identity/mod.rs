@@ -72,7 +72,7 @@ impl Identity {
     }
 
     /// Whether both name the same: names of domains and mailboxes whatever their case, distinguished names by their meaning.
-    //= RFC 4945 §3.1.3, §3.1.4: domain names are compared without regard to case
+    //= RFC 4945 §3.1.2, §3.1.3: names of domains and mailboxes are compared without regard to case
     #[must_use]
     pub fn names_the_same(&self, other: &Self) -> bool {
         if self.kind() != other.kind() {

@@ -12,7 +12,7 @@ const GROUPS: &str = "x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048";
 ///
 /// The first asks for ML-KEM-768 after the first key exchange; a peer without RFC 9370 passes over it and takes one of the others.
 pub fn default_ike() -> Vec<Proposal> {
-    //= RFC 9370 §2.2.2: a peer that does not know the additional key exchanges passes over their proposals
+    //= RFC 9370 §2.2.1: a peer that does not know the additional key exchanges passes over their proposals
     let texts = [
         format!("{COMBINED}-{GROUPS}-ke1_mlkem768"),
         format!("{SEPARATE}-{GROUPS}-ke1_mlkem768"),

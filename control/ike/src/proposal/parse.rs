@@ -90,14 +90,11 @@ impl Proposal {
                 "write them as two proposals with a comma between",
             );
         }
-        let gap = (1..7).find(|n| !self.has(AddKe(*n)) && self.has(AddKe(n + 1)));
-        if let Some(n) = gap {
-            return wrong(
-                "an additional key exchange is left out",
-                &format!("number them from ke1_; ke{n}_ is missing"),
-            );
-        }
-        if self.has(AddKe(1)) && !self.of(Ke).any(|t| t.id != NONE) {
+        let additional = self
+            .transforms
+            .iter()
+            .any(|t| matches!(t.kind, AddKe(_)) && t.id != NONE);
+        if additional && !self.of(Ke).any(|t| t.id != NONE) {
             return wrong(
                 "there is an additional key exchange but no first one",
                 "add `x25519`",

@@ -98,13 +98,18 @@ pub fn select(
     }))
 }
 
+/// Steps of the search for key exchanges that differ, at most; more than any sensible proposal needs.
+const MAX_STEPS: usize = 10_000;
+
+/// What may be chosen of one type, the best first; an element is `None` where both sides do without the type.
+type Candidates = Vec<Option<Transform>>;
+
 /// One transform of each type, or the first type that has none in common and how many have.
 fn select_one(
     offered: &Proposal,
     configured: &Proposal,
     prefer: Prefer,
 ) -> Result<Proposal, (Option<TransformType>, usize)> {
-    let mut chosen = Proposal::new(configured.protocol);
     if offered.protocol != configured.protocol {
         return Err((None, 0));
     }
@@ -112,62 +117,83 @@ fn select_one(
     kinds.extend(offered.kinds());
     kinds.sort();
     kinds.dedup();
-    let (mut first, mut agreed) = (None, 0);
-    for kind in kinds {
-        match select_transform(kind, offered, configured, prefer, &chosen) {
-            Some(transform) => {
-                agreed += 1;
-                chosen.transforms.extend(transform);
-            }
-            None => first = first.or(Some(kind)),
-        }
+    let of_kind = |kind: &TransformType| candidates(*kind, offered, configured, prefer);
+    let lists: Vec<Candidates> = kinds.iter().map(of_kind).collect();
+    let agreed = lists.iter().filter(|list| !list.is_empty()).count();
+    if let Some(at) = lists.iter().position(Vec::is_empty) {
+        return Err((kinds.get(at).copied(), agreed));
     }
-    match first {
-        Some(kind) => Err((Some(kind), agreed)),
-        None => Ok(chosen),
+    let mut chosen = Vec::new();
+    let mut steps = MAX_STEPS;
+    if !choose_each(&lists, &mut chosen, &mut steps) {
+        // Only key exchanges stand in each other's way.
+        let last = kinds.iter().rfind(|kind| kind.is_ke()).copied();
+        return Err((last, agreed.saturating_sub(1)));
     }
+    let transforms = chosen.into_iter().flatten().collect();
+    Ok(Proposal {
+        protocol: configured.protocol,
+        transforms,
+    })
 }
 
-/// The transform of one type: `None` if there is no common one, `Some(None)` if both do without the type.
-fn select_transform(
+fn candidates(
     kind: TransformType,
     offered: &Proposal,
     configured: &Proposal,
     prefer: Prefer,
-    chosen: &Proposal,
-) -> Option<Option<Transform>> {
+) -> Candidates {
     //= RFC 7296 §3.3.6: a proposal with a transform type that is not understood is passed over
     if matches!(kind, TransformType::Other(_)) {
-        return None;
+        return Vec::new();
     }
-    // NONE, and sequence numbers of 32 bits, are what a side means that leaves the type out.
+    //= RFC 9370 §2.2.1: a key exchange that is left out is one that was offered as NONE
+    // So are integrity beside a combined mode and sequence numbers of 32 bits. It is answered as it was offered.
     if !offered.has(kind) || !configured.has(kind) {
         let present = if offered.has(kind) {
             offered
         } else {
             configured
         };
-        let none = present.of(kind).find(|t| t.id == NONE)?;
-        // It is answered as it was offered.
-        return Some(offered.has(kind).then_some(*none));
+        let none = present.of(kind).find(|t| t.id == NONE);
+        return none
+            .map(|t| offered.has(kind).then_some(*t))
+            .into_iter()
+            .collect();
     }
-    //= RFC 9370 §2.2.2: no key exchange method is used twice
-    let used = |t: &Transform| {
-        kind.is_ke()
-            && t.id != NONE
-            && chosen
-                .transforms
-                .iter()
-                .any(|c| c.kind.is_ke() && c.id == t.id)
-    };
     let (leading, other) = match prefer {
         Prefer::Configured => (configured, offered),
         Prefer::Offered => (offered, configured),
     };
-    let common = leading
-        .of(kind)
-        .find(|t| !used(t) && other.of(kind).any(|o| o == *t));
-    common.map(|t| Some(*t))
+    let common = leading.of(kind).filter(|t| other.of(kind).any(|o| o == *t));
+    common.map(|t| Some(*t)).collect()
+}
+
+/// Chooses one of each list so that no key exchange is there twice; the first lists have the better choice.
+//= RFC 9370 §2.2.1: the responder's choice has no key exchange method twice, but for NONE
+fn choose_each(lists: &[Candidates], chosen: &mut Candidates, steps: &mut usize) -> bool {
+    let Some((list, rest)) = lists.split_first() else {
+        return true;
+    };
+    for candidate in list {
+        let Some(left) = steps.checked_sub(1) else {
+            return false;
+        };
+        *steps = left;
+        let method =
+            |t: &Option<Transform>| t.filter(|t| t.kind.is_ke() && t.id != NONE).map(|t| t.id);
+        let used =
+            method(candidate).is_some() && chosen.iter().any(|c| method(c) == method(candidate));
+        if used {
+            continue;
+        }
+        chosen.push(*candidate);
+        if choose_each(rest, chosen, steps) {
+            return true;
+        }
+        chosen.pop();
+    }
+    false
 }
 
 impl Mismatch {

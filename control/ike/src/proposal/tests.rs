@@ -98,10 +98,10 @@ fn a_bad_token_is_named_with_what_to_write_instead() {
             "comma",
         ),
         (
-            Protocol::Ike,
-            "aes256-sha256-x25519-ke2_mlkem768",
-            "aes256",
-            "ke1_ is missing",
+            Protocol::Esp,
+            "aes256gcm16-ke1_mlkem768",
+            "aes256gcm16",
+            "add `x25519`",
         ),
         (
             Protocol::Ike,
@@ -252,6 +252,15 @@ fn no_method_is_used_twice() {
             .len(),
         1
     );
+    // A worse choice for the first leaves one for the second.
+    let narrow = [ike(
+        "aes256-sha256-x25519-ke1_ecp384-ke1_mlkem768-ke3_ecp384",
+    )];
+    let chosen = select(&narrow, &narrow, Prefer::Configured).unwrap();
+    assert_eq!(
+        chosen.proposal.to_string(),
+        "aes256-sha256-x25519-ke1_mlkem768-ke3_ecp384"
+    );
     let only = [ike("aes256-sha256-x25519-ke1_x25519")];
     let mismatch = select(&only, &only, Prefer::Configured).unwrap_err();
     assert_eq!(
@@ -307,4 +316,25 @@ fn weak_transforms_are_told_apart() {
         .map(|t| t.to_string())
         .collect();
     assert_eq!(weak, ["3des", "prfsha1", "sha1", "modp1536"]);
+}
+
+#[test]
+fn a_search_among_key_exchanges_has_an_end() {
+    let groups = "modp2048 modp3072 modp4096 modp6144 modp8192 ecp256 ecp384";
+    let mut text = "aes256-sha256-x25519".to_owned();
+    for n in 1..=7 {
+        groups
+            .split(' ')
+            .for_each(|group| text += &format!("-ke{n}_{group}"));
+    }
+    let all = [ike(&text)];
+    assert!(select(&all, &all, Prefer::Configured).is_ok());
+    // The last can only be what the others need as well.
+    let mut full = all[0].clone();
+    full.transforms
+        .retain(|t| t.kind != TransformType::AddKe(7) || t.id == 14);
+    full.transforms
+        .retain(|t| t.kind != TransformType::AddKe(6) || t.id == 14);
+    let full = [full];
+    assert!(select(&full, &full, Prefer::Configured).is_err());
 }

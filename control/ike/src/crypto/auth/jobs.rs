@@ -13,6 +13,11 @@ pub enum SignError {
     /// The key cannot make a signature by this method.
     #[error("a key of kind {0} cannot sign by the method chosen")]
     Key(KeyKind),
+    /// The peer announced hashes, and none that the key can be used with.
+    #[error(
+        "the peer takes no hash that a key of kind {0} signs with; have it announce SHA-256, SHA-384 and SHA-512"
+    )]
+    Hashes(KeyKind),
     /// The library failed.
     #[error("the signing function failed")]
     Failed,
@@ -30,8 +35,8 @@ pub enum VerifyError {
     /// The method needs another kind of key than the peer's certificate has.
     #[error("the peer's key is {0}, which does not fit the method of its AUTH payload")]
     Key(KeyKind),
-    /// SHA-1, which the connection does not allow.
-    #[error("the peer signed with SHA-1; have it use SHA-256, or allow `sha1` for this connection")]
+    /// SHA-1, which the connection does not allow, or which RFC 7427's method never allows.
+    #[error("the peer signed with SHA-1; have it use SHA-256 or better")]
     Sha1,
     /// It is wrong.
     #[error("the peer's signature is wrong")]
@@ -63,8 +68,8 @@ impl SignJob {
     /// SIGNATURE_HASH_ALGORITHMS, empty without that notify.
     ///
     /// # Errors
-    /// If the peer announced nothing that the key can do.
-    //= RFC 7427 §3: method 14 is used only with a peer that announced hashes
+    /// If the key can do nothing that the peer can.
+    //= RFC 7427 §3: with a peer that announced hashes method 14 is used, and no other
     //= RFC 7296 §2.15 not done: SHA-1 with method 1; a peer that has no RFC 7427 gets SHA-256
     pub fn new(
         key: Arc<PrivateKey>,
@@ -78,6 +83,9 @@ impl SignJob {
                 scheme,
                 octets,
             });
+        }
+        if !peer_hashes.is_empty() {
+            return Err(SignError::Hashes(key.kind()));
         }
         let (method, scheme) = match key.kind() {
             KeyKind::Rsa { .. } => (AuthMethod::Rsa, Scheme::RsaPkcs1(Hash::Sha256)),
@@ -186,7 +194,7 @@ pub struct VerifyJob {
     pub data: Vec<u8>,
     /// What it should have signed.
     pub octets: Vec<u8>,
-    /// Whether the connection allows SHA-1 by name.
+    /// Whether the connection allows SHA-1 by name, for the method of RFC 7296 that has no other way to say its hash.
     pub allow_sha1: bool,
 }
 
@@ -222,8 +230,8 @@ impl VerifyJob {
         if !scheme.fits(self.key.kind()) {
             return Err(VerifyError::Key(self.key.kind()));
         }
-        //= RFC 7427 §5: SHA-1 is not accepted unless it is wanted
-        if scheme.hash() == Hash::Sha1 && !self.allow_sha1 {
+        //= RFC 8247 §3.2: signatures with SHA-1 are refused, whoever names them
+        if scheme.hash() == Hash::Sha1 {
             return Err(VerifyError::Sha1);
         }
         self.check(
@@ -233,7 +241,7 @@ impl VerifyJob {
         Ok(scheme)
     }
 
-    /// Method 1 does not say its hash: each is tried.
+    /// Method 1 does not say its hash: each is tried. SHA-1 is what RFC 7296 names for it.
     fn rsa(&self) -> Result<Scheme, VerifyError> {
         let verifies = |hash| {
             let scheme = Scheme::RsaPkcs1(hash);

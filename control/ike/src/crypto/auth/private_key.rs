@@ -67,7 +67,7 @@ impl PrivateKey {
         if !bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
             return Self::from_der(bytes);
         }
-        //= RFC 1421 §4.6.1.1 not done: passphrases; swanctl decrypts keys itself
+        // Passphrases are swanctl's: it decrypts a key before it loads it.
         let contains = |words: &[u8]| bytes.windows(words.len()).any(|w| w == words);
         if contains(b"BEGIN ENCRYPTED PRIVATE KEY") || contains(b"Proc-Type: 4,ENCRYPTED") {
             return Err(PrivateKeyError::Encrypted);

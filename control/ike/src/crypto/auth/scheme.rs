@@ -168,7 +168,7 @@ impl Scheme {
     }
 
     /// The scheme for a key and the hashes that the peer announced; none if there is none, and the older methods are left.
-    //= RFC 8247 §4.1.1: of RSA's schemes PSS is preferred
+    //= RFC 8247 §3.2: of RSA's schemes PSS is preferred
     //= RFC 7427 §4: a hash is used only if the peer announced it
     pub fn choose(kind: KeyKind, peer_hashes: &[u16]) -> Option<Self> {
         let preferred: &[Self] = match kind {
@@ -296,7 +296,7 @@ fn is_bare(identifier: &AlgorithmIdentifierRef<'_>) -> bool {
 }
 
 /// The hash of PSS parameters in which everything fits together.
-//= RFC 8247 §4.1.1: PSS with empty and with default parameters, which mean SHA-1, is refused
+//= RFC 8247 §3.2: PSS with empty and with default parameters, which mean SHA-1, is refused
 fn pss_hash(parameters: AnyRef<'_>) -> Option<Hash> {
     let parameters: PssParameters<'_> = parameters.decode_as().ok()?;
     let named = parameters.hash?;

@@ -98,6 +98,28 @@ fn a_peer_without_hash_algorithms_gets_the_older_methods() {
 }
 
 #[test]
+fn a_peer_whose_hashes_do_not_fit_the_key_gets_no_signature() {
+    let p256 = key(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let error = SignJob::new(p256.clone(), &[4], vec![]).unwrap_err();
+    assert_eq!(error, SignError::Hashes(p256.kind()));
+}
+
+#[test]
+fn a_signature_that_names_sha1_is_refused_whatever_is_allowed() {
+    let rsa = rsa();
+    let identifier = Scheme::RsaPkcs1(Hash::Sha1).algorithm_identifier();
+    let data = [&[identifier.len() as u8][..], &identifier, &[0; 256]].concat();
+    let job = VerifyJob {
+        key: rsa.public().clone(),
+        method: AuthMethod::Digital,
+        data,
+        octets: vec![],
+        allow_sha1: true,
+    };
+    assert_eq!(job.run(), Err(VerifyError::Sha1));
+}
+
+#[test]
 fn a_hash_is_used_only_if_the_peer_announced_it() {
     let kind = KeyKind::Rsa { bits: 2048 };
     assert_eq!(

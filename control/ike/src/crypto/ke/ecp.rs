@@ -60,7 +60,7 @@ where
     point.extend_from_slice(peer);
     //= RFC 6989 §2.3: a point that is not on the curve is refused
     let peer = PublicKey::<C>::from_sec1_bytes(&point).map_err(|_| KeError::Value)?;
-    //= RFC 5903 §9: the shared secret is x alone
+    //= RFC 5903 §7: the shared secret is x alone
     let shared = ecdh::diffie_hellman(*scalar::<C>(seed)?, peer.as_affine());
     Ok(Secret::copy_of(shared.raw_secret_bytes()))
 }
