@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use adit_ike::config::{Action, AuthMethod, Connection, Version};
-use adit_ike::endpoint::Reason;
+use adit_ike::endpoint::{ChildId, ChildInfo, IkeInfo, IkeSaId, Input, Reason, Target};
 use adit_vici::Message;
 
 use super::arguments::Arguments;
 use crate::clock;
 use crate::connection::{self, values};
 use crate::gateway::Gateway;
-use crate::vici::{Answer, Reply, failure};
+use crate::vici::{Answer, Reply, failure, success};
 
 impl Gateway {
     /// `load-conn`: one section, named as the connection.
@@ -90,6 +90,64 @@ impl Gateway {
             .map(|t| Instant::now() + Duration::from_millis(t));
         let ticket = (timeout >= 0).then(|| reply.ticket());
         Ok(self.bring_up(connection, child.map(Into::into), ticket, until))
+    }
+
+    /// `terminate`: the answer comes at once, and the peer is told in the background.
+    pub(super) fn terminate(&mut self, message: &Message) -> Result<Message, String> {
+        let keys = [
+            "child", "ike", "child-id", "ike-id", "force", "timeout", "loglevel",
+        ];
+        let (target, matches) = self.target(message, &keys)?;
+        self.tell_ike(Input::Terminate(target));
+        Ok(success()
+            .with("matches", matches.to_string())
+            .with("terminated", matches.to_string()))
+    }
+
+    /// `rekey`: the answer comes at once, and the new keys in the background.
+    pub(super) fn rekey(&mut self, message: &Message) -> Result<Message, String> {
+        let keys = ["child", "ike", "child-id", "ike-id", "reauth"];
+        if message.str("reauth").is_some_and(|text| text != "no") {
+            return Err("reauth: authenticate anew by terminate and initiate".into());
+        }
+        let (target, matches) = self.target(message, &keys)?;
+        self.tell_ike(Input::Rekey(target));
+        Ok(success().with("matches", matches.to_string()))
+    }
+
+    /// What a command speaks of, and how many of these there are.
+    fn target(&self, message: &Message, keys: &[&str]) -> Result<(Target, usize), String> {
+        let a = Arguments::check(message, keys)?;
+        let (ike, child) = (a.text("ike")?, a.text("child")?);
+        let (ike_id, child_id) = (a.number("ike-id")?, a.number("child-id")?);
+        let target = match (ike, child, ike_id, child_id) {
+            (None, None, None, Some(id)) => Target::Child(ChildId(id)),
+            (None, None, Some(id), None) => Target::Ike(IkeSaId(id)),
+            (connection, Some(child), None, None) => Target::ChildNamed {
+                connection: connection.map(Into::into),
+                child: child.into(),
+            },
+            (Some(connection), None, None, None) => Target::Connection(connection.into()),
+            _ => {
+                let which = "name one of ike, child, ike-id, child-id; ike and child go together";
+                return Err(which.into());
+            }
+        };
+        let fits = |(sa, children): &(IkeInfo, Vec<ChildInfo>)| match &target {
+            Target::Connection(name) => usize::from(sa.connection == *name),
+            Target::Ike(id) => usize::from(sa.id == *id),
+            Target::Child(id) => children.iter().filter(|c| c.id == *id).count(),
+            Target::ChildNamed { connection, child } => {
+                let of = connection
+                    .as_ref()
+                    .is_none_or(|name| sa.connection == *name);
+                children.iter().filter(|c| of && c.name == *child).count()
+            }
+        };
+        match self.ike.endpoint.established().map(|sa| fits(&sa)).sum() {
+            0 => Err("nothing that is up fits".into()),
+            matches => Ok((target, matches)),
+        }
     }
 
     /// `adit-explain`: the last failures, of one connection or of all, as `adit-failure` events, the newest first.

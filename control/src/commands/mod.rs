@@ -59,6 +59,8 @@ impl Commands for Gateway {
                 Answer::Done(success())
             }
             "initiate" => self.initiate(message, reply),
+            "terminate" => Answer::Done(self.terminate(message).unwrap_or_else(failure)),
+            "rekey" => Answer::Done(self.rekey(message).unwrap_or_else(failure)),
             "adit-explain" => done(self.explain(message, reply)),
             "adit-open" => done(self.open().map_err(|e| e.to_string())),
             _ => Answer::Unknown,

@@ -9,6 +9,7 @@ use adit_abi::{Event, LAYOUT_VERSION, SaKey, SaRef};
 use adit_vici::Message;
 use tracing::{debug, error, info, warn};
 
+use super::ike::Told;
 use super::{Gateway, GatewayPort};
 use crate::plane::Incoming;
 use crate::plane::events::Events;
@@ -222,10 +223,19 @@ impl Gateway {
     fn handle_event(&mut self, event: Event) {
         match event {
             Event::NeighbourNeeded { port, address } => self.resolve(port, address),
-            Event::SoftExpired(sa) => self.tell_of_sa("soft-expired", sa),
+            Event::SoftExpired(sa) => {
+                self.tell_of_sa("soft-expired", sa);
+                self.ike_traffic(sa, Told::SoftLimit);
+            }
             Event::HardExpired(sa) => self.sadb.handle_hard_expired(sa),
-            Event::FirstPacket(sa) => self.tell_of_sa("first-packet", sa),
-            Event::SequenceExhausted(sa) => self.tell_of_sa("sequence-exhausted", sa),
+            Event::FirstPacket(sa) => {
+                self.tell_of_sa("first-packet", sa);
+                self.ike_traffic(sa, Told::FirstPacket);
+            }
+            Event::SequenceExhausted(sa) => {
+                self.tell_of_sa("sequence-exhausted", sa);
+                self.ike_traffic(sa, Told::SoftLimit);
+            }
             Event::PathMtu { sa, bytes } => {
                 let Some(quiet) = self.limit.admit("path-mtu", Instant::now()) else {
                     return;
@@ -240,10 +250,11 @@ impl Gateway {
                 source,
                 destination,
             } => {
+                let name = self.sadb.policy_name(policy).unwrap_or_default();
+                self.ike_acquire(&name);
                 let Some(quiet) = self.limit.admit("acquire", Instant::now()) else {
                     return;
                 };
-                let name = self.sadb.policy_name(policy).unwrap_or_default();
                 debug!(policy = %name, %source, %destination, quiet, "a packet needs an SA");
             }
         }
