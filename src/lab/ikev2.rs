@@ -3,6 +3,8 @@
 use adit_vici::Message;
 
 use super::gateway::Gateway;
+use super::rekeys;
+use super::report::Report;
 use super::scenario::{self, Tunnel, say};
 use super::{Family, LabError, Side, Topology};
 
@@ -18,6 +20,9 @@ pub struct Ikev2Options {
     /// ESP proposals, as swanctl.conf writes them
     #[arg(long, default_value = "default")]
     pub esp_proposals: String,
+    /// How often SAs are rekeyed under traffic, which must lose none of it
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub rekeys: u32,
     /// Encapsulate ESP in UDP port 4500 (RFC 3948) though there is no NAT
     #[arg(long)]
     pub encap: bool,
@@ -122,6 +127,21 @@ impl Tunnel for Negotiated<'_> {
 
     fn bring_up(&self, _: &Topology, gateways: &mut [Gateway]) -> Result<(), LabError> {
         self.load_and_initiate(gateways)
+    }
+
+    fn exercise(
+        &self,
+        topology: &Topology,
+        gateways: &[Gateway],
+        report: &mut Report,
+    ) -> Result<(), LabError> {
+        if self.options.rekeys > 0 {
+            let child = child_name(Family::V4);
+            let rekeyed =
+                rekeys::rekey(topology, gateways, CONNECTION, child, self.options.rekeys)?;
+            report.rekeyed = Some(rekeyed);
+        }
+        Ok(())
     }
 }
 

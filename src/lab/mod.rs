@@ -15,6 +15,7 @@ pub mod ikev2;
 pub mod leftovers;
 pub mod namespace;
 pub mod process;
+pub mod rekeys;
 pub mod report;
 pub mod sas;
 pub mod scenario;

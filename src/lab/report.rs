@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::rekeys::Rekeyed;
 use super::traffic::{Pings, Transfer};
 
 /// The outcome of `adit lab tunnel`.
@@ -30,6 +31,9 @@ pub struct Report {
     pub transfers: Vec<TransferRow>,
     /// What must reach the gateways' kernels past the data plane, and whether it did.
     pub own_traffic: Vec<OwnRow>,
+    /// What became of a flow while its SAs were rekeyed, if they were.
+    #[serde(flatten)]
+    pub rekeyed: Option<Rekeyed>,
     /// Dropped packets by gateway and reason.
     pub drops_by_gateway: BTreeMap<String, BTreeMap<String, u64>>,
 }
@@ -110,12 +114,17 @@ impl Report {
         self.drops_by_gateway.insert(gateway.to_owned(), drops);
     }
 
-    /// Whether all is well: every ping came back, every transfer moved something, and the kernels' own traffic lives.
+    /// Whether all is well: every ping came back, every transfer moved something, the kernels' own traffic lives,
+    /// and no rekey lost or doubled a packet.
     pub fn is_good(&self) -> bool {
         self.pings_sent > 0
             && self.pings_received == self.pings_sent
             && self.transfers.iter().all(|row| row.transfer.bytes > 0)
             && self.own_traffic.iter().all(|row| row.works)
+            && self
+                .rekeyed
+                .as_ref()
+                .is_none_or(|r| r.packets_lost == 0 && r.packets_duplicated == 0)
     }
 
     /// The table for a person.
@@ -175,6 +184,18 @@ impl Report {
                 out,
                 "{what:wide$}  {:>8.0} {:>11.0} {:>11}",
                 transfer.mbit_per_s, transfer.packets_per_s, transfer.retransmits
+            )?;
+        }
+        if let Some(r) = &self.rekeyed {
+            writeln!(
+                out,
+                "\n{} rekeys at {} packets/s: {} sent, {} lost, {} doubled, longest gap {} ms",
+                r.rekeys,
+                r.packets_per_second,
+                r.packets_sent,
+                r.packets_lost,
+                r.packets_duplicated,
+                r.longest_gap_ms
             )?;
         }
         if let Some(kernel) = self.kernel_mbit_per_s {

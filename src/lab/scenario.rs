@@ -63,6 +63,19 @@ pub trait Tunnel {
         &Side::BOTH
     }
 
+    /// What is done with it beside pings and transfers.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being done.
+    fn exercise(
+        &self,
+        _topology: &Topology,
+        _gateways: &[Gateway],
+        _report: &mut Report,
+    ) -> Result<(), LabError> {
+        Ok(())
+    }
+
     /// Brings it up between gateways that are ready, and waits until it carries packets.
     ///
     /// # Errors
@@ -154,6 +167,9 @@ fn play(
     ping_through(options, topology, &mut report)?;
     if options.seconds > 0 {
         transfer_through(options, topology, &mut report)?;
+    }
+    if options.path == ForwardingPath::Adit {
+        tunnel.exercise(topology, gateways, &mut report)?;
     }
     own_traffic(options, topology, &mut report)?;
     for gateway in gateways {
