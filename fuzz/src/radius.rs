@@ -33,6 +33,7 @@ pub fn response(data: &[u8]) {
         conversation: ConversationId(1),
         name: b"alice".to_vec(),
         eap: vec![2, 0, 0, 5, 1],
+        connection: "road".into(),
         called: String::new(),
         calling: String::new(),
     };

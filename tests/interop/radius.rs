@@ -118,6 +118,7 @@ impl Rig {
                         conversation: ConversationId(5),
                         name: authenticator.name().to_vec(),
                         eap,
+                        connection: "road".into(),
                         called: "192.0.2.9".into(),
                         calling: "198.51.100.4".into(),
                     };
@@ -167,6 +168,7 @@ fn freeradius_authenticates_a_peer_through_us_and_gives_us_its_key() {
         session: "session-1".into(),
         name: b"alice".to_vec(),
         class: grant.class,
+        connection: "road".into(),
         called: "192.0.2.9".into(),
         calling: "198.51.100.4".into(),
         addresses: grant.addresses,
@@ -193,6 +195,7 @@ fn freeradius_authenticates_a_peer_through_us_and_gives_us_its_key() {
         "Acct-Input-Octets = 77",
         "Acct-Input-Gigawords = 3",
         "Acct-Terminate-Cause = User-Request",
+        "NAS-Port-Id = \"road\"",
         "NAS-Identifier = \"gate.test\"",
         "Calling-Station-Id = \"198.51.100.4\"",
     ] {

@@ -60,6 +60,8 @@ pub struct Record {
     pub name: Vec<u8>,
     /// What the server wants to find in the records of this session: its `Class` attributes.
     pub class: Vec<Vec<u8>>,
+    /// The connection's name.
+    pub connection: String,
     /// Our address, as text.
     pub called: String,
     /// The peer's address, as text.
@@ -103,6 +105,7 @@ impl Record {
         }
         packet.add(kind::ACCT_SESSION_ID, self.session.as_bytes());
         packet.add(kind::USER_NAME, &self.name[..]);
+        packet.add(kind::NAS_PORT_ID, self.connection.as_bytes());
         packet.add(kind::CALLED_STATION_ID, self.called.as_bytes());
         packet.add(kind::CALLING_STATION_ID, self.calling.as_bytes());
         for address in &self.addresses {

@@ -15,6 +15,8 @@ use super::terms::{
     ConversationId, Destination, Grant, Nas, Output, Purpose, Question, RecordId, ServerSettings,
 };
 
+/// Octets that an EAP message may have: its IKE message then fits most paths.
+const FRAMED_MTU: u32 = 1200;
 /// How long a server that did not answer comes last.
 const AVOIDED: Duration = Duration::from_secs(60);
 /// Conversations at the same time; more are refused.
@@ -273,6 +275,8 @@ impl Client {
         packet.authenticator = authenticator;
         let question = &conversation.question;
         packet.add(kind::USER_NAME, &question.name[..]);
+        packet.add(kind::NAS_PORT_ID, question.connection.as_bytes());
+        packet.add(kind::FRAMED_MTU, FRAMED_MTU.to_be_bytes());
         packet.add(kind::CALLED_STATION_ID, question.called.as_bytes());
         packet.add(kind::CALLING_STATION_ID, question.calling.as_bytes());
         packet.add_eap(&question.eap);

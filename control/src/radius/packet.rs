@@ -19,6 +19,8 @@ pub mod kind {
     pub const SERVICE_TYPE: u8 = 6;
     /// The peer's inner IPv4 address (RFC 2865 §5.8).
     pub const FRAMED_IP_ADDRESS: u8 = 8;
+    /// Octets that an EAP message to the peer may have (RFC 2865 §5.12, RFC 3579 §2.4).
+    pub const FRAMED_MTU: u8 = 12;
     /// What the server wants to hear again (RFC 2865 §5.24).
     pub const STATE: u8 = 24;
     /// What the server wants to find in accounts (RFC 2865 §5.25).
@@ -61,6 +63,10 @@ pub mod kind {
     pub const EAP_MESSAGE: u8 = 79;
     /// HMAC-MD5 over the packet (RFC 3579 §3.2).
     pub const MESSAGE_AUTHENTICATOR: u8 = 80;
+    /// Seconds between two interim records (RFC 2869 §5.16).
+    pub const ACCT_INTERIM_INTERVAL: u8 = 85;
+    /// Where the peer is connected, as text (RFC 2869 §5.17).
+    pub const NAS_PORT_ID: u8 = 87;
     /// Our IPv6 address (RFC 3162 §2.1).
     pub const NAS_IPV6_ADDRESS: u8 = 95;
     /// The peer's inner IPv6 address (RFC 6911 §3.1).

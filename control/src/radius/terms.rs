@@ -67,6 +67,8 @@ pub struct Question {
     pub name: Vec<u8>,
     /// The peer's EAP message.
     pub eap: Vec<u8>,
+    /// The connection's name.
+    pub connection: String,
     /// Our address, as text.
     pub called: String,
     /// The peer's address, as text.
@@ -84,6 +86,8 @@ pub struct Grant {
     pub addresses: Vec<IpAddr>,
     /// How long the peer may stay.
     pub session_timeout: Option<Duration>,
+    /// How often the server wants interim records.
+    pub interim_interval: Option<Duration>,
     /// Everything the server said, keys and messages left out.
     pub attributes: Vec<Attribute>,
 }
@@ -129,8 +133,10 @@ impl Grant {
             let octets: [u8; 16] = value.try_into().ok()?;
             Some(IpAddr::V6(Ipv6Addr::from(octets)))
         });
-        let seconds = packet.first(kind::SESSION_TIMEOUT);
-        let seconds = seconds.and_then(|value| Some(u32::from_be_bytes(value.try_into().ok()?)));
+        let seconds = |kind| {
+            let octets = packet.first(kind)?.try_into().ok()?;
+            Some(Duration::from_secs(u32::from_be_bytes(octets).into()))
+        };
         let private = [
             kind::EAP_MESSAGE,
             kind::MESSAGE_AUTHENTICATOR,
@@ -144,7 +150,8 @@ impl Grant {
             name: packet.first(kind::USER_NAME).map(<[u8]>::to_vec),
             class: packet.all(kind::CLASS).map(<[u8]>::to_vec).collect(),
             addresses: v4.chain(v6).collect(),
-            session_timeout: seconds.map(|seconds| Duration::from_secs(seconds.into())),
+            session_timeout: seconds(kind::SESSION_TIMEOUT),
+            interim_interval: seconds(kind::ACCT_INTERIM_INTERVAL),
             attributes: shown.cloned().collect(),
         }
     }

@@ -52,6 +52,7 @@ impl Rig {
             conversation,
             name: b"alice".to_vec(),
             eap: eap.to_vec(),
+            connection: "road".into(),
             called: "192.0.2.9".into(),
             calling: "198.51.100.4".into(),
         };
@@ -178,6 +179,7 @@ fn a_request_says_who_asks_about_whom_and_is_protected() {
         packet.first(kind::NAS_IP_ADDRESS),
         Some(&[192, 0, 2, 9][..])
     );
+    assert_eq!(packet.first(kind::NAS_PORT_ID), Some(&b"road"[..]));
     let lengths: Vec<_> = packet.all(kind::EAP_MESSAGE).map(<[u8]>::len).collect();
     assert_eq!(lengths, [253, 253, 94]);
     assert_eq!(packet.eap(), Some(eap));
@@ -212,6 +214,7 @@ fn a_conversation_goes_on_with_the_servers_state_and_ends_with_its_key() {
         (25, b"class"),
         (8, &[10, 9, 0, 7]),
         (27, &[0, 0, 14, 16]),
+        (85, &[0, 0, 0, 90]),
         (26, &send),
         (26, &receive),
     ];
@@ -225,6 +228,7 @@ fn a_conversation_goes_on_with_the_servers_state_and_ends_with_its_key() {
     assert_eq!(grant.class, [b"class".to_vec()]);
     assert_eq!(grant.addresses, [IpAddr::from([10, 9, 0, 7])]);
     assert_eq!(grant.session_timeout, Some(Duration::from_secs(3600)));
+    assert_eq!(grant.interim_interval, Some(Duration::from_secs(90)));
     assert!(
         grant
             .attributes
@@ -447,6 +451,7 @@ fn record(status: Status) -> Record {
         session: "s-1".into(),
         name: b"alice".to_vec(),
         class: vec![b"class".to_vec()],
+        connection: "road".into(),
         called: "192.0.2.9".into(),
         calling: "198.51.100.4".into(),
         addresses: vec![IpAddr::from([10, 9, 0, 7])],
