@@ -170,6 +170,7 @@ pub fn child(unique_id: u64) -> ChildSa {
             packets: 100,
             last_use: Some(2),
             window: Some(1024),
+            ..Direction::default()
         }),
         outbound: Some(Direction {
             spi: 0x2002,
@@ -177,6 +178,7 @@ pub fn child(unique_id: u64) -> ChildSa {
             packets: 50,
             last_use: Some(3),
             window: None,
+            ..Direction::default()
         }),
         rekey_time: Some(3000),
         life_time: Some(3600),
