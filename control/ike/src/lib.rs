@@ -7,6 +7,7 @@
 //! | `v2` | IKEv2 |
 //! | [`proposal`], [`crypto`], [`cert`], [`identity`] | what both versions of IKE share |
 //! | [`eap`] | EAP and EAP-MSCHAPv2 |
+//! | [`pools`] | pools of virtual addresses |
 //! | [`wire`] | messages as octets |
 //! | [`time`], [`random`] | the clock and the random numbers, which the caller brings |
 
@@ -16,6 +17,7 @@ pub mod crypto;
 pub mod eap;
 pub mod endpoint;
 pub mod identity;
+pub mod pools;
 pub mod proposal;
 pub mod random;
 pub mod time;

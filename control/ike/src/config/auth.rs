@@ -17,6 +17,16 @@ pub enum AuthMethod {
     Null,
 }
 
+/// Who knows the passwords of EAP peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EapBackend {
+    /// We do, by EAP-MSCHAPv2.
+    #[default]
+    Local,
+    /// A RADIUS server does, by whatever method it likes.
+    Radius,
+}
+
 /// What this end does to prove who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalAuth {
@@ -54,6 +64,8 @@ pub struct RemoteAuth {
     pub certs: Vec<Arc<[u8]>>,
     /// Authorities of which one must stand in the peer's chain, DER; none stands for any that is trusted.
     pub cacerts: Vec<Arc<[u8]>>,
+    /// With EAP: who knows the passwords.
+    pub eap: EapBackend,
 }
 
 impl RemoteAuth {
@@ -65,6 +77,7 @@ impl RemoteAuth {
             method,
             certs: Vec::new(),
             cacerts: Vec::new(),
+            eap: EapBackend::Local,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::auth::{LocalAuth, RemoteAuth};
+use super::auth::{AuthMethod, LocalAuth, RemoteAuth};
 use super::child::Child;
 use super::{ConfigError, Host};
 use crate::proposal::Proposal;
@@ -69,7 +69,7 @@ pub enum Unique {
     No,
     /// INITIAL_CONTACT is ignored as well.
     Never,
-    /// The new one is refused.
+    /// The new one is refused (not supported: a connection that wants it is refused).
     Keep,
     /// The old one goes.
     Replace,
@@ -205,6 +205,18 @@ impl Connection {
             //= RFC 4739 §1 not done: several authentication rounds in one IKE_AUTH
             let remedy = "keep one section `local` and one `remote`";
             return wrong("local", "more than one authentication round", remedy);
+        }
+        if self.unique == Unique::Keep {
+            let remedy = "take no, never or replace";
+            return wrong("unique", "`keep` is not supported", remedy);
+        }
+        if self.local[0].method == AuthMethod::Null || self.remote[0].method == AuthMethod::Null {
+            //= RFC 7619 §2.1 not done: NULL authentication comes with opportunistic connections
+            return wrong(
+                "local.auth",
+                "NULL authentication is not supported",
+                "take psk or pubkey",
+            );
         }
         let mut names: Vec<_> = self.children.iter().map(|c| &c.name).collect();
         names.sort_unstable();

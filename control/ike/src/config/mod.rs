@@ -12,7 +12,7 @@ mod settings;
 use thiserror::Error;
 
 pub use addresses::{Fit, Host};
-pub use auth::{AuthMethod, LocalAuth, RemoteAuth};
+pub use auth::{AuthMethod, EapBackend, LocalAuth, RemoteAuth};
 pub use child::{Action, Child, MOST_SELECTORS, Volume};
 pub use connection::{Childless, Connection, Fragmentation, SendCertificate, Unique, Version};
 pub use selectors::{Addresses, SelectorSpec};

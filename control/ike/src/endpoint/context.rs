@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::ask::{Asker, Asks};
 use super::{Ask, AskId, ChildId, Event, IkeInfo, IkeSaId, Output, SpiSource, Why};
 use crate::config::{Child, Connection, Settings};
+use crate::pools::Pools;
 use crate::random::Random;
 use crate::time::Instant;
 use crate::v2::{ChildSa, IkeSa, Queued};
@@ -22,6 +23,11 @@ pub(crate) struct Context<'a> {
     pub asks: &'a mut Asks,
     pub by_spi: &'a HashMap<IkeSpi, IkeSaId>,
     pub effects: &'a mut Vec<Effect>,
+    pub pools: &'a mut Pools,
+    /// Key hashes of the authorities that are trusted.
+    pub authorities: &'a [[u8; 20]],
+    /// The other IKE SAs.
+    pub others: &'a HashMap<IkeSaId, Box<IkeSa>>,
 }
 
 /// What an IKE SA wants done beyond itself.
@@ -38,6 +44,8 @@ pub(crate) enum Effect {
     Redundant(IkeSaId),
     /// Delete that IKE SA.
     Delete(IkeSaId, Why),
+    /// Forget every other IKE SA between the two identities of this one.
+    OnlyOne(IkeSaId),
 }
 
 /// What is to come up with an IKE SA that we begin.
@@ -47,6 +55,8 @@ pub(crate) struct Starts {
     pub children: VecDeque<Arc<Child>>,
     /// The IKE SA that goes once this one is up.
     pub replaces: Option<IkeSaId>,
+    /// Whether the first child was asked for in IKE_AUTH.
+    pub in_auth: bool,
     /// How often it was tried before.
     pub tries: u32,
 }
@@ -87,6 +97,12 @@ impl Context<'_> {
             ask,
         });
         id
+    }
+
+    /// Whether there is another established IKE SA of this connection.
+    pub fn has_other(&self, connection: &str) -> bool {
+        let mut others = self.others.values();
+        others.any(|sa| sa.is_established() && &*sa.connection.name == connection)
     }
 
     pub fn event(&mut self, event: Event) {

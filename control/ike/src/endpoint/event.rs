@@ -1,7 +1,7 @@
 //! What people and programs want to know of: connections up and down, and why something failed.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use adit_abi::Spi;
@@ -103,6 +103,14 @@ pub struct IkeInfo {
     pub local_id: Option<Identity>,
     /// The peer's identity, once proved.
     pub remote_id: Option<Identity>,
+    /// The name that the peer proved by EAP.
+    pub eap_id: Option<Vec<u8>>,
+    /// Virtual addresses that the peer gave us.
+    pub vips_here: Vec<IpAddr>,
+    /// Virtual addresses that we gave the peer.
+    pub vips_there: Vec<IpAddr>,
+    /// DNS servers that the peer gave us.
+    pub dns: Vec<IpAddr>,
 }
 
 /// A child, as an event shows it.

@@ -35,7 +35,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use ask::{Answer, Ask, AskId};
+pub use ask::{Answer, Ask, AskId, Credential, Verification};
 pub(crate) use context::{Context, Effect, Heir, Starts};
 pub use event::{By, ChildInfo, Event, Failure, IkeInfo, Reason, Why};
 pub use input::{Input, Target};
@@ -43,6 +43,7 @@ pub use output::{Encap, Install, Limit, Outer, Output, Remove, SaKeys, Transmit}
 pub use spis::{RandomSpis, SpiSource};
 
 use crate::config::{ConfigError, Connection, Host, Settings, Version};
+use crate::pools::Pools;
 use crate::random::Random;
 use crate::time::Instant;
 use crate::v2::IkeSa;
@@ -93,6 +94,10 @@ pub struct Endpoint {
     by_child: HashMap<ChildId, IkeSaId>,
     /// What failed and is tried again, and when.
     retries: Vec<(Instant, Arc<Connection>, Starts)>,
+    /// Virtual addresses.
+    pools: Pools,
+    /// For CERTREQ.
+    authorities: Vec<[u8; 20]>,
 }
 
 impl Endpoint {
@@ -119,6 +124,8 @@ impl Endpoint {
             timers: Timers::default(),
             by_child: HashMap::new(),
             retries: Vec::new(),
+            pools: Pools::default(),
+            authorities: Vec::new(),
         }
     }
 
@@ -146,6 +153,21 @@ impl Endpoint {
         let before = self.connections.len();
         self.connections.retain(|c| &*c.name != name);
         self.connections.len() < before
+    }
+
+    /// The pools of virtual addresses.
+    pub fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    /// The pools of virtual addresses, to change them.
+    pub fn pools_mut(&mut self) -> &mut Pools {
+        &mut self.pools
+    }
+
+    /// Sets what CERTREQ payloads ask for: SHA-1 hashes of the public keys of trusted authorities (RFC 7296 §3.7).
+    pub fn trust(&mut self, key_hashes: Vec<[u8; 20]>) {
+        self.authorities = key_hashes;
     }
 
     /// The connections, in the order they were first loaded.
@@ -278,6 +300,9 @@ impl Endpoint {
             asks: &mut self.asks,
             by_spi: &self.by_spi,
             effects: &mut effects,
+            pools: &mut self.pools,
+            authorities: &self.authorities,
+            others: &self.sas,
         });
         effects
     }
@@ -296,6 +321,7 @@ impl Endpoint {
                     self.with_sa(now, to, |sa, cx| sa.inherit(cx, *heir));
                 }
                 Effect::Redundant(id) => self.with_sa(now, id, |sa, cx| sa.is_redundant(cx)),
+                Effect::OnlyOne(id) => self.only_one(now, id),
                 Effect::Delete(id, why) => {
                     self.with_sa(now, id, |sa, cx| sa.terminate(cx, why));
                 }

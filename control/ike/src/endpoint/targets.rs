@@ -46,6 +46,23 @@ impl Endpoint {
         }
     }
 
+    /// Forgets the other IKE SAs between the same identities, which the peer has forgotten.
+    //= RFC 7296 §2.4: after INITIAL_CONTACT, older IKE SAs of the peer go without a Delete
+    pub(super) fn only_one(&mut self, now: Instant, id: IkeSaId) {
+        let Some(new) = self.sas.get(&id) else {
+            return;
+        };
+        let older = self.sas.values().filter(|sa| {
+            let ids = (&sa.local_id, &sa.remote_id) == (&new.local_id, &new.remote_id);
+            sa.id != id && sa.is_established() && ids && sa.eap_id == new.eap_id
+        });
+        let mut older: Vec<_> = older.map(|sa| sa.id).collect();
+        older.sort_unstable();
+        for id in older {
+            self.with_sa(now, id, |sa, cx| sa.forget(cx));
+        }
+    }
+
     fn ikes_of(&self, target: &Target) -> Vec<IkeSaId> {
         let mut found: Vec<_> = match target {
             Target::Ike(id) => vec![*id],

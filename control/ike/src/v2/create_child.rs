@@ -10,7 +10,9 @@ use super::sa::IkeSa;
 use super::schedule::Task;
 use crate::config::Child;
 use crate::endpoint::{ChildId, Context, Event, Output, Reason};
+use crate::proposal::{Proposal, Protocol};
 use crate::wire::v2::{ExchangeType, Notify, NotifyType, Payload, ProtocolId, SpiField};
+use adit_abi::Spi;
 
 const KIND: ExchangeType = ExchangeType::CreateChildSa;
 
@@ -60,13 +62,8 @@ impl IkeSa {
         let ours = lower(&agreed.nonce_i, &agreed.nonce_r);
         if create.collision.is_some_and(|(_, theirs)| ours < theirs) {
             //= RFC 7296 §2.8.1: of two children made at once, whose exchange has the lowest nonce is closed by who asked for it
-            let protocol = if create.proposals[0].protocol == crate::proposal::Protocol::Ah {
-                adit_abi::Protocol::Ah
-            } else {
-                adit_abi::Protocol::Esp
-            };
             cx.spis.release(here, create.spi);
-            self.queue(Task::DeleteUnmade(protocol, create.spi), cx.now);
+            self.delete_unmade(cx, &create.proposals, create.spi);
             return self.peer_has_replaced(cx, &create);
         }
         let Some(new) = self.add_child(cx, agreed) else {
@@ -134,11 +131,21 @@ impl IkeSa {
             } => {
                 self.child_failed(cx, Some(&create.config), reason);
                 if peer_made_it && p.sa.is_some() {
-                    let protocol = adit_abi::Protocol::Esp;
-                    self.queue(Task::DeleteUnmade(protocol, create.spi), now);
+                    self.delete_unmade(cx, &create.proposals, create.spi);
                 }
             }
         }
+    }
+
+    /// Has the peer delete its end of a child that we asked for and do not put in.
+    pub(super) fn delete_unmade(&mut self, cx: &mut Context<'_>, offered: &[Proposal], spi: Spi) {
+        let ah = offered.first().is_some_and(|p| p.protocol == Protocol::Ah);
+        let protocol = if ah {
+            adit_abi::Protocol::Ah
+        } else {
+            adit_abi::Protocol::Esp
+        };
+        self.queue(Task::DeleteUnmade(protocol, spi), cx.now);
     }
 
     /// The child that the peer made by its own request is the one that stays.

@@ -12,7 +12,8 @@ use super::payloads::{Payloads, notify};
 use super::proposals;
 use super::protection::Protection;
 use super::sa::{Arrival, IkeSa, State};
-use crate::config::{Connection, Fragmentation};
+use crate::config::{AuthMethod, Childless, Connection, Fragmentation, RemoteAuth};
+use crate::crypto::auth::Hash;
 use crate::crypto::{IkeKeys, KeMethod, KeSecret, KeyContext, Secret};
 use crate::endpoint::{Context, Failure, IkeSaId, Output, Reason, Starts, Transmit};
 use crate::proposal::{IkeSuite, Proposal, TransformType};
@@ -114,6 +115,13 @@ fn send(sa: &mut IkeSa, cx: &mut Context<'_>, mut state: Box<Initiator>) {
 /// What this end can do, said in both directions.
 fn capabilities(connection: &Connection) -> Vec<Payload> {
     let mut out = Vec::new();
+    //= RFC 7427 §4: the hashes that this end has, where it may have to verify signatures
+    let hashes: Vec<u8> = Hash::ANNOUNCED
+        .iter()
+        .flat_map(|h| h.to_be_bytes())
+        .collect();
+    let kind = NotifyType::SignatureHashAlgorithms;
+    out.push(Payload::Notify(Notify::new(kind, hashes)));
     if connection.fragmentation != Fragmentation::No {
         out.push(notify(NotifyType::FragmentationSupported));
     }
@@ -226,7 +234,11 @@ fn read_response(
     sa.path.detect_nat((sa.spi_i, sa.spi_r), &p.notifies);
     sa.path.encap |= sa.connection.encap;
     take_capabilities(sa, p);
+    let requests = &p.certificate_requests;
     let handshake = Handshake {
+        peer_hashes: peer_hashes(p),
+        certificate_wanted: !requests.is_empty(),
+        peer_authorities: requests.iter().flat_map(|r| r.key_hashes()).collect(),
         init_request: std::mem::take(&mut state.request),
         init_response: datagram.to_vec(),
         nonce_i: std::mem::take(&mut state.nonce),
@@ -271,7 +283,18 @@ fn other_group(
 }
 
 fn take_capabilities(sa: &mut IkeSa, p: &Payloads) {
-    sa.peer.fragmentation = p.has(NotifyType::FragmentationSupported);
+    let can = sa.connection.fragmentation != Fragmentation::No;
+    sa.peer.fragmentation = can && p.has(NotifyType::FragmentationSupported);
+    sa.peer.childless = p.has(NotifyType::ChildlessIkev2Supported);
+}
+
+/// The hashes that the peer has (RFC 7427 §4).
+fn peer_hashes(p: &Payloads) -> Vec<u16> {
+    let data = p
+        .notify(NotifyType::SignatureHashAlgorithms)
+        .map(|n| &n.data[..]);
+    let hashes = data.unwrap_or_default().as_chunks::<2>().0;
+    hashes.iter().map(|h| u16::from_be_bytes(*h)).collect()
 }
 
 fn proposals_key(connection: &Connection) -> String {
@@ -390,9 +413,17 @@ pub(crate) fn answer(
     let forced = sa.connection.encap;
     let spis = (sa.spi_i, sa.spi_r);
     payloads.extend(sa.path.detection_payloads(spis, forced));
-    //= RFC 7383 §2.3: the notification is answered only to who sent it
-    if sa.peer.fragmentation {
-        payloads.extend(capabilities(&sa.connection));
+    payloads.extend(capabilities(&sa.connection));
+    let by_certificate = |c: &Arc<Connection>| {
+        let key = |r: &RemoteAuth| r.method == AuthMethod::PublicKey;
+        c.send_certreq && c.remote.iter().any(key)
+    };
+    if candidates.iter().any(by_certificate) {
+        payloads.extend(auth::certificate_request(cx.authorities));
+    }
+    //= RFC 6023 §3: the responder says whether an IKE SA may begin without a child
+    if sa.connection.childless != Childless::Never {
+        payloads.push(notify(NotifyType::ChildlessIkev2Supported));
     }
     payloads.extend(vendor_ids(cx));
     let header = sa.header(ExchangeType::IkeSaInit, 0, true);
@@ -405,6 +436,7 @@ pub(crate) fn answer(
         nonce_i: nonce_i.to_vec(),
         nonce_r,
         candidates,
+        peer_hashes: peer_hashes(p),
         proposal: Some(choice.proposal),
         ..Handshake::default()
     };

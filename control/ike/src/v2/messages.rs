@@ -166,6 +166,14 @@ impl IkeSa {
         self.send_request(cx, kind, id, datagrams, exchange);
     }
 
+    /// Sends a request once and forgets it: for the last word of an IKE SA.
+    pub(super) fn say(&mut self, cx: &mut Context<'_>, kind: ExchangeType, payloads: &[Payload]) {
+        let header = self.header(kind, self.outgoing.next, false);
+        for datagram in self.seal(cx, &header, payloads).unwrap_or_default() {
+            self.transmit(cx, datagram);
+        }
+    }
+
     /// Sends datagrams of a request, and remembers them until the response comes.
     pub(super) fn send_request(
         &mut self,

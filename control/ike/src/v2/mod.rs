@@ -15,12 +15,14 @@
 //! | `rekey_ike` | CREATE_CHILD_SA for the IKE SA itself |
 //! | `informational` | INFORMATIONAL: Delete, liveness |
 //! | `narrowing` | traffic selectors |
+//! | `configuration` | virtual addresses |
 //! | `path` | addresses and NATs |
 //! | `cookie` | cookies |
 //! | `proposals` | proposals between the wire's form and the configuration's |
 
 mod auth;
 mod child;
+mod configuration;
 pub(crate) mod cookie;
 mod create_child;
 mod exchange;

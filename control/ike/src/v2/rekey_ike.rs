@@ -279,6 +279,8 @@ impl IkeSa {
         new.remote_id.clone_from(&self.remote_id);
         new.vips_here.clone_from(&self.vips_here);
         new.vips_there.clone_from(&self.vips_there);
+        new.dns.clone_from(&self.dns);
+        new.eap_id.clone_from(&self.eap_id);
         new.heard = cx.now;
         //= RFC 7296 §2.8: reauthentication is another matter; its time goes on
         new.reauth_at = self.reauth_at;
@@ -295,6 +297,8 @@ impl IkeSa {
             children: std::mem::take(&mut self.children),
             queue: queue.into_iter().filter(|q| moving(&q.task)).collect(),
         };
+        // The leases are the other's now.
+        self.vips_there.clear();
         cx.effects.push(Effect::HandOver(to, Box::new(heir)));
         self.announced = false;
         self.state = State::Replaced;
@@ -302,6 +306,7 @@ impl IkeSa {
 
     /// Our own of two IKE SAs made at once, which is not wanted: made known only to be deleted.
     fn insert_redundant(&mut self, cx: &mut Context<'_>, mut new: IkeSa) {
+        new.vips_there.clear();
         new.queue(Task::DeleteIke(Why::Replaced), cx.now);
         cx.effects.push(Effect::Insert(Box::new(new)));
         self.patience = Some(cx.now + cx.settings.half_open_timeout * 4);
@@ -332,6 +337,7 @@ impl IkeSa {
 
     /// The peer has another IKE SA in this one's place and will delete it.
     pub(crate) fn is_redundant(&mut self, cx: &mut Context<'_>) {
+        self.vips_there.clear();
         self.patience = Some(cx.now + cx.settings.half_open_timeout * 4);
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Arrival {
 pub(crate) struct Peer {
     /// RFC 7383.
     pub fragmentation: bool,
+    /// RFC 6023.
+    pub childless: bool,
 }
 
 /// How far an IKE SA is.
@@ -79,6 +81,10 @@ pub(crate) struct IkeSa {
     /// Virtual addresses of this end, and of the peer.
     pub vips_here: Vec<IpAddr>,
     pub vips_there: Vec<IpAddr>,
+    /// DNS servers that the peer gave us.
+    pub dns: Vec<IpAddr>,
+    /// The name that the peer proved by EAP.
+    pub eap_id: Option<Vec<u8>>,
     /// Responder: where IKE_SA_INIT came from.
     pub begun_from: SocketAddr,
     /// What is to come up with it, where we begin and are not there yet.
@@ -123,6 +129,8 @@ impl IkeSa {
             remote_id: None,
             vips_here: Vec::new(),
             vips_there: Vec::new(),
+            dns: Vec::new(),
+            eap_id: None,
             begun_from: path.remote,
             starts: None,
             announced: false,
@@ -167,6 +175,10 @@ impl IkeSa {
             remote: self.path.remote,
             local_id: self.local_id.clone(),
             remote_id: self.remote_id.clone(),
+            eap_id: self.eap_id.clone(),
+            vips_here: self.vips_here.clone(),
+            vips_there: self.vips_there.clone(),
+            dns: self.dns.clone(),
         }
     }
 
@@ -221,7 +233,11 @@ impl IkeSa {
         let Some(starts) = self.starts.take() else {
             return;
         };
-        for child in starts.children.into_iter().skip(1) {
+        for child in starts
+            .children
+            .into_iter()
+            .skip(usize::from(starts.in_auth))
+        {
             self.queue(Task::CreateChild(child), cx.now);
         }
         if let Some(old) = starts.replaces {
@@ -263,6 +279,7 @@ impl IkeSa {
         self.abandon_request(cx);
         if std::mem::take(&mut self.announced) {
             let ike = self.info();
+            self.release_addresses(cx);
             cx.event(Event::IkeDown { ike, why });
             if !again.children.is_empty() {
                 cx.effects
@@ -273,6 +290,11 @@ impl IkeSa {
             cx.effects.push(Effect::Again(connection, starts));
         }
         self.state = State::Gone;
+    }
+
+    /// Ends it without a word: the peer has another in its place, and knows nothing of this one.
+    pub fn forget(&mut self, cx: &mut Context<'_>) {
+        self.end(cx, Why::Replaced);
     }
 
     /// Ends it, but keeps the answer just given for copies of its request.

@@ -220,6 +220,7 @@ impl IkeSa {
         let starts = Starts {
             children: live.map(|c| c.config.clone()).collect(),
             replaces: Some(self.id),
+            in_auth: false,
             tries: 0,
         };
         cx.effects

@@ -16,6 +16,8 @@ use adit_ike::proposal::{Protocol, parse_list};
 use adit_ike::random::Sequence;
 use adit_ike::time::Instant;
 
+use crate::pki::Pki;
+
 /// An end of the network.
 pub struct Host {
     pub endpoint: Endpoint,
@@ -26,6 +28,9 @@ pub struct Host {
     pub sent: Vec<Transmit>,
     pub log: Vec<String>,
     pub secret: Option<&'static [u8]>,
+    /// Its certificate and what it trusts; what it trusts instead.
+    pub pki: Option<Pki>,
+    pub trusts: Option<Pki>,
     /// The outbound SA that packets are sealed with: the last one put in.
     pub active: Option<Spi>,
     /// Inbound SAs that have opened a packet.
@@ -50,6 +55,8 @@ impl Host {
             sent: Vec::new(),
             log: Vec::new(),
             secret: Some(b"a secret between two"),
+            pki: None,
+            trusts: None,
             active: None,
             opened: BTreeSet::new(),
             wakes: None,
@@ -109,7 +116,23 @@ impl Host {
 
     fn answer(&self, ask: &Ask) -> Answer {
         match ask {
-            Ask::Secret { .. } => Answer::Secret(self.secret.map(Secret::copy_of)),
+            Ask::Secret { .. } | Ask::EapPassword { .. } => {
+                Answer::Secret(self.secret.map(Secret::copy_of))
+            }
+            Ask::Credential { .. } => match &self.pki {
+                Some(pki) => pki.credential(),
+                None => Answer::Credential(None),
+            },
+            Ask::Sign {
+                peer_hashes,
+                octets,
+                ..
+            } => self.pki.as_ref().unwrap().sign(peer_hashes, octets),
+            Ask::Verify(v) => {
+                let trusting = self.trusts.as_ref().or(self.pki.as_ref());
+                trusting.unwrap().verify(v)
+            }
+            Ask::Radius { .. } => panic!("no RADIUS server here"),
             Ask::Addresses { remote, .. } => {
                 Answer::Addresses(remote.iter().find_map(|r| match r {
                     Address::Address(ip) => Some((self.address.ip(), *ip)),

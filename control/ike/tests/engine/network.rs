@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_abi::{Direction, Spi};
-use adit_ike::config::Connection;
+use adit_ike::config::{Connection, Settings};
 use adit_ike::endpoint::{Input, Transmit};
 use adit_ike::random::Sequence;
 use adit_ike::time::Instant;
@@ -76,7 +76,17 @@ impl Network {
 
     /// Two gateways with one connection, changed as a test wants it.
     pub fn pair(change: impl Fn(usize, &mut Connection)) -> Self {
-        let mut net = Self::between(Host::new("192.0.2.1", 1), Host::new("192.0.2.2", 2));
+        Self::pair_with(|_| {}, change)
+    }
+
+    /// The same with other settings at both ends.
+    pub fn pair_with(set: impl Fn(&mut Settings), change: impl Fn(usize, &mut Connection)) -> Self {
+        let mut settings = Settings::default();
+        set(&mut settings);
+        let mut net = Self::between(
+            Host::with_settings("192.0.2.1", 1, settings.clone()),
+            Host::with_settings("192.0.2.2", 2, settings),
+        );
         let mut a = connection(
             "gw",
             ("192.0.2.1", "192.0.2.2"),

@@ -1,24 +1,31 @@
-//! IKE_AUTH: both ends prove who they are, and the first child comes about (RFC 7296 §1.2, §2.15).
+//! IKE_AUTH: both ends prove who they are, and the first child comes about (RFC 7296 §1.2, §2.15, §2.16).
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `octets` | what AUTH covers |
-//! | `initiator` | the request, and what comes back |
-//! | `responder` | which connection it is, and the answer |
+//! | `prove` | this end's proof: a secret or a signature |
+//! | `check` | the peer's proof |
+//! | `initiator` | the requests, and what comes back, EAP included |
+//! | `responder` | which connection it is, and the answers, EAP included |
 
+mod check;
 mod initiator;
-mod octets;
+mod prove;
 mod responder;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::Connection;
+use crate::crypto::auth::{SignedOctets, shared_key_auth, verify_shared_key_auth};
 use crate::crypto::{IkeKeys, Prf, Secret};
+use crate::endpoint::{By, Reason};
 use crate::identity::Identity;
 use crate::proposal::{IkeSuite, Proposal};
 use crate::wire::v2::{AuthMethod, Authentication, Identification};
 
-pub(crate) use initiator::{Initiator, begin, handle_answer_as_initiator, handle_response};
+pub(crate) use initiator::{
+    Initiator, begin, certificate_request, handle_answer_as_initiator, handle_response,
+};
 pub(crate) use responder::{Responder, handle_answer_as_responder, handle_request};
 
 /// What is kept of IKE_SA_INIT until both ends have proved who they are.
@@ -30,10 +37,24 @@ pub(crate) struct Handshake {
     pub nonce_i: Vec<u8>,
     pub nonce_r: Vec<u8>,
     pub keys: Option<(IkeSuite, IkeKeys)>,
+    /// Hashes of SIGNATURE_HASH_ALGORITHMS that the peer has (RFC 7427).
+    pub peer_hashes: Vec<u16>,
+    /// Key hashes of the authorities that the peer trusts, of its CERTREQ.
+    pub peer_authorities: Vec<[u8; 20]>,
+    /// Whether the peer sent a CERTREQ at all.
+    pub certificate_wanted: bool,
     /// Responder: connections that fit the addresses, the best first.
     pub candidates: Vec<Arc<Connection>>,
     /// Responder: what was chosen.
     pub proposal: Option<Proposal>,
+}
+
+/// Where a proof, or the check of one, has got to.
+enum Progress<S, T> {
+    /// Something was asked for.
+    Waiting(S),
+    Done(T),
+    Failed(Reason),
 }
 
 impl Handshake {
@@ -46,12 +67,19 @@ impl Handshake {
     /// What the AUTH payload of one end covers.
     fn signed_octets(&self, by_initiator: bool, id: &Identification) -> Option<Vec<u8>> {
         let (prf, sk_p) = self.proof_key(by_initiator)?;
-        let (message, nonce) = if by_initiator {
+        let (message, peer_nonce) = if by_initiator {
             (&self.init_request, &self.nonce_r)
         } else {
             (&self.init_response, &self.nonce_i)
         };
-        Some(octets::signed(prf, sk_p, message, nonce, id))
+        let octets = SignedOctets {
+            message,
+            peer_nonce,
+            sk_p,
+            id_payload: &id.body(),
+            int_auth: None,
+        };
+        Some(octets.build(prf))
     }
 
     /// The AUTH payload of one end, by a shared secret.
@@ -65,7 +93,7 @@ impl Handshake {
         let octets = self.signed_octets(by_initiator, id)?;
         Some(Authentication {
             method: AuthMethod::SharedKey,
-            data: octets::shared_key(prf, secret, &octets).as_bytes().to_vec(),
+            data: shared_key_auth(prf, secret, &octets).as_bytes().to_vec(),
         })
     }
 
@@ -77,17 +105,26 @@ impl Handshake {
         secret: &Secret,
         auth: &Authentication,
     ) -> bool {
-        let expected = self.proof_key(by_initiator).and_then(|(prf, _)| {
-            let octets = self.signed_octets(by_initiator, id)?;
-            Some(octets::shared_key(prf, secret, &octets))
-        });
-        //= RFC 7296 §2.15: compared in a time that tells nothing of the secret
-        auth.method == AuthMethod::SharedKey && expected.is_some_and(|e| e.matches(&auth.data))
+        let octets = self.signed_octets(by_initiator, id);
+        let prf = self.proof_key(by_initiator).map(|(prf, _)| prf);
+        auth.method == AuthMethod::SharedKey
+            && octets.zip(prf).is_some_and(|(octets, prf)| {
+                verify_shared_key_auth(prf, secret, &octets, &auth.data)
+            })
     }
 }
 
 /// The identity that this end shows: what the connection names, else its address.
-fn own_identity(connection: &Connection, address: std::net::IpAddr) -> Identity {
+fn own_identity(connection: &Connection, address: IpAddr) -> Identity {
     let named = connection.local.first().and_then(|l| l.id.clone());
     named.unwrap_or_else(|| Identity::from(address))
+}
+
+/// A refusal of the peer's proof, or of our own.
+fn distrust(problem: impl Into<String>, remedy: impl Into<String>) -> Reason {
+    Reason::Authentication {
+        by: By::Us,
+        problem: problem.into(),
+        remedy: remedy.into(),
+    }
 }

@@ -198,8 +198,10 @@ impl IkeSa {
     /// What a child's traffic selectors stand for with the addresses there are.
     pub(in crate::v2) fn configured_selectors(&self, config: &Child) -> Selectors {
         let (local, remote) = self.dynamic_addresses();
+        let early = self.selectors_before_addresses(config);
+        let local_ts = early.as_ref().unwrap_or(&config.local_ts);
         Selectors {
-            local: narrowing::resolve(&config.local_ts, &local),
+            local: narrowing::resolve(local_ts, &local),
             remote: narrowing::resolve(&config.remote_ts, &remote),
         }
     }

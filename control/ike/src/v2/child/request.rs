@@ -85,6 +85,13 @@ impl Create {
         Some(create)
     }
 
+    /// Keeps to the virtual addresses that have come with the answer.
+    pub fn with_addresses(&mut self, ike: &IkeSa) {
+        if !ike.vips_here.is_empty() {
+            self.selectors.local = ike.configured_selectors(&self.config).local;
+        }
+    }
+
     /// Whether `method` is one of those we offered.
     pub fn offers(&self, method: KeMethod) -> bool {
         let kind = crate::proposal::TransformType::Ke;
