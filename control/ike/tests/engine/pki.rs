@@ -67,7 +67,7 @@ impl Pki {
     }
 
     pub fn authorities(&self) -> Vec<[u8; 20]> {
-        self.store.certreq().into_iter().map(Into::into).collect()
+        self.store.certreq()
     }
 
     pub fn sign(&self, hashes: &[u16], octets: &[u8]) -> Answer {

@@ -111,6 +111,20 @@ impl Gateway {
                     .find(Kind::Ike, local.as_ref(), remote.as_ref());
                 Answer::Secret(found.map(|octets| adit_ike::crypto::Secret::copy_of(&octets)))
             }
+            // No connection that is loaded asks for these: keys and certificates are refused there.
+            Ask::Credential { .. } => Answer::Credential(None),
+            Ask::Sign { .. } => Answer::Signature(Err("there are no private keys".into())),
+            Ask::Verify(_) => Answer::Verified(Err((
+                "there are no certificates to trust".into(),
+                "use auth = psk".into(),
+            ))),
+            Ask::EapPassword { name, .. } => {
+                let name = std::str::from_utf8(&name).ok();
+                let name = name.and_then(|n| adit_ike::identity::Identity::parse(n).ok());
+                let found = self.ike.secrets.find(Kind::Eap, None, name.as_ref());
+                Answer::Secret(found.map(|octets| adit_ike::crypto::Secret::copy_of(&octets)))
+            }
+            Ask::Radius { .. } => Answer::Secret(None),
         };
         self.ike
             .endpoint
