@@ -12,8 +12,9 @@ use thiserror::Error;
 
 use crate::lab::cli::LabCommand;
 use crate::policy::PolicyCommand;
+use crate::probe::ProbeCommand;
 use crate::sa::SaCommand;
-use crate::{check, explain, lab, open, policy, reload, sa, stats, status};
+use crate::{check, explain, lab, open, policy, probe, reload, sa, stats, status};
 
 /// How long one step of the gateway's answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,6 +63,13 @@ enum Command {
         gateway: Gateway,
         #[command(subcommand)]
         command: SaCommand,
+    },
+    /// Measure what a tunnel carries
+    Probe {
+        #[command(flatten)]
+        gateway: Gateway,
+        #[command(subcommand)]
+        command: ProbeCommand,
     },
     /// Policies: list, add, delete
     Policy {
@@ -152,6 +160,7 @@ pub fn run(adit: Adit) -> ExitCode {
             .and_then(|client| explain::run(client, gateway.json, which, out)),
         Command::Open(gateway) => open::run(gateway, out),
         Command::Sa { gateway, command } => sa::run(gateway, command, out),
+        Command::Probe { gateway, command } => probe::run(gateway, command, out),
         Command::Policy { gateway, command } => policy::run(gateway, command, out),
     };
     match outcome.and_then(|()| Ok(out.flush()?)) {

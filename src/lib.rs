@@ -8,6 +8,7 @@ pub mod lab;
 pub mod open;
 pub mod packet_options;
 pub mod policy;
+pub mod probe;
 pub mod reload;
 pub mod sa;
 pub mod stats;

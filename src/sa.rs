@@ -218,15 +218,15 @@ pub fn done(
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SaRow {
     name: String,
-    direction: &'static str,
-    spi: String,
+    pub(crate) direction: &'static str,
+    pub(crate) spi: String,
     src: String,
-    dst: String,
-    suite: String,
+    pub(crate) dst: String,
+    pub(crate) suite: String,
     esn: bool,
-    encap: bool,
+    pub(crate) encap: bool,
     window: Option<u64>,
-    path_mtu: Option<u16>,
+    pub(crate) path_mtu: Option<u16>,
     dummies: u64,
     packets: u64,
     bytes: u64,
@@ -234,8 +234,8 @@ pub struct SaRow {
     installed: Option<u64>,
     rekey_in: Option<i64>,
     expires_in: Option<i64>,
-    local_ts: Vec<String>,
-    remote_ts: Vec<String>,
+    pub(crate) local_ts: Vec<String>,
+    pub(crate) remote_ts: Vec<String>,
 }
 
 fn list(mut client: Client, json: bool, out: &mut impl Write) -> Result<(), CliError> {
@@ -254,8 +254,10 @@ fn list(mut client: Client, json: bool, out: &mut impl Write) -> Result<(), CliE
             row.src,
             row.dst,
             row.suite + if row.esn { " esn" } else { "" } + if row.encap { " udp" } else { "" },
-            row.path_mtu
-                .map_or("route's".to_owned(), |mtu| mtu.to_string()),
+            match (row.direction, row.path_mtu) {
+                ("out", None) => "route's".to_owned(),
+                (_, mtu) => mtu.map_or(String::new(), |mtu| mtu.to_string()),
+            },
             row.packets.to_string(),
             row.bytes.to_string(),
             row.expires_in

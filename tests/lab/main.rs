@@ -16,6 +16,7 @@
 //! | `reload` | `adit.toml` is read again, and what is still wanted goes on |
 //! | `restart` | either process can be killed and started again under traffic |
 //! | `keepalives` | NAT keepalives go out, with control or without |
+//! | `path_mtu` | a narrow path that says so, and a black hole that `adit probe mtu` finds |
 //! | `queues` | large frames, and several queues with a worker each |
 //! | `troubles` | what a gateway cannot do stands in its status |
 //! | `cleanup` | nothing of a lab outlives it, whatever ends it |
@@ -31,6 +32,7 @@ mod fail_closed;
 mod keepalives;
 mod netlink;
 mod own_traffic;
+mod path_mtu;
 mod ports;
 mod queues;
 mod reload;

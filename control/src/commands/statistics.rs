@@ -19,6 +19,15 @@ const WORKER: &[(&str, WorkerCounter)] = &[
     ("flow_hits", WorkerCounter::FlowHits),
     ("flow_misses", WorkerCounter::FlowMisses),
     ("keepalives_sent", WorkerCounter::KeepalivesSent),
+    ("dummies_sent", WorkerCounter::DummiesSent),
+    ("fragments", WorkerCounter::Fragments),
+    ("reassembled", WorkerCounter::Reassembled),
+    ("reassembled_from", WorkerCounter::ReassembledFrom),
+    ("reassembly_bytes", WorkerCounter::ReassemblyBytes),
+    ("handed_over", WorkerCounter::HandedOver),
+    ("path_mtu_learned", WorkerCounter::PathMtuLearned),
+    ("ecn_invalid", WorkerCounter::EcnInvalid),
+    ("ecn_unusual", WorkerCounter::EcnUnusual),
     ("free_frames", WorkerCounter::FreeFrames),
 ];
 
