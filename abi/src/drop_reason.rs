@@ -48,7 +48,7 @@ drop_reasons! {
     PolicyDiscard = 8, "policy-discard", "RFC 4301 §5.1";
     /// No policy covers it, and the setting for that says DISCARD.
     NoPolicy = 9, "no-policy", "RFC 4301 §5.1";
-    /// Policy says PROTECT, and there is no SA.
+    /// Policy says PROTECT, there is no SA, and the packet is not among those that are held for one.
     NoSa = 10, "no-sa", "RFC 4301 §5.1";
     /// The SA is there, but the data plane has not prepared it yet.
     SaNotReady = 11, "sa-not-ready", "";
@@ -130,6 +130,10 @@ drop_reasons! {
     IcmpQuote = 49, "icmp-quote", "RFC 4301 §6.2";
     /// Not nested in the SAs that policy asks for, or in too many.
     NotNested = 50, "not-nested", "RFC 4301 §5.2";
+    /// Held for an SA that did not come in time.
+    HeldTooLong = 51, "held-too-long", "RFC 4301 §5.1";
+    /// Held for an SA, and control said that there will be none.
+    AcquireRefused = 52, "acquire-refused", "RFC 4301 §5.1";
 }
 
 impl DropReason {

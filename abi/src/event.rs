@@ -4,8 +4,10 @@
 //! many it missed. Every event is a cache line whose first word is its number, written last.
 
 use crate::address::Address;
+use crate::drop_reason::DropReason;
 use crate::layout::{EVENT_WORDS, EVENTS};
 use crate::sa::SaRef;
+use crate::selector::Flow;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Something that control should know.
@@ -37,11 +39,44 @@ pub enum Event {
     Acquire {
         /// Slot of the policy.
         policy: u32,
-        /// Source address of the packet.
-        source: Address,
-        /// Its destination.
-        destination: Address,
+        /// What selectors see of the packet; `local` is its source.
+        flow: Flow,
+        /// Whether it shows its ports.
+        ports: bool,
     },
+    /// A packet was discarded because policy says so, or does not cover it (RFC 4301 §5.1, §5.2).
+    Discarded {
+        /// Slot of the policy, `u32::MAX` for none.
+        policy: u32,
+        /// Why.
+        reason: DropReason,
+        /// Whether it came in from outside.
+        inbound: bool,
+        /// What selectors see of the packet; `local` is the protected end.
+        flow: Flow,
+        /// Whether it shows its ports.
+        ports: bool,
+    },
+}
+
+/// Set in an event about a packet that shows its ports.
+const PORTS_SHOWN: u64 = 1 << 16;
+
+/// The words of an event about a flow; `more` has 16 bits.
+fn with_flow(
+    kind: u64,
+    policy: u32,
+    flow: &Flow,
+    ports: bool,
+    more: u64,
+) -> [u64; EVENT_WORDS - 2] {
+    let ([a, b], [c, d]) = (flow.local.to_words(), flow.remote.to_words());
+    let rest = u64::from(flow.local_port) << 48
+        | u64::from(flow.remote_port) << 32
+        | u64::from(flow.protocol) << 24
+        | if ports { PORTS_SHOWN } else { 0 }
+        | more;
+    [kind | u64::from(policy) << 32, a, b, c, d, rest]
 }
 
 impl Event {
@@ -61,11 +96,18 @@ impl Event {
             }
             Self::Acquire {
                 policy,
-                source,
-                destination,
+                flow,
+                ports,
+            } => with_flow(6, *policy, flow, *ports, 0),
+            Self::Discarded {
+                policy,
+                reason,
+                inbound,
+                flow,
+                ports,
             } => {
-                let ([a, b], [c, d]) = (source.to_words(), destination.to_words());
-                [6 | u64::from(*policy) << 32, a, b, c, d, 0]
+                let more = u64::from(*reason as u8) << 8 | u64::from(*inbound);
+                with_flow(9, *policy, flow, *ports, more)
             }
         }
     }
@@ -87,15 +129,36 @@ impl Event {
             3 => Self::HardExpired(sa()?),
             4 => Self::FirstPacket(sa()?),
             5 => Self::SequenceExhausted(sa()?),
-            6 => Self::Acquire {
-                policy: (w[0] >> 32) as u32,
-                source: address(w[1], w[2]),
-                destination: address(w[3], w[4]),
-            },
             7 => Self::PathMtu {
                 sa: sa()?,
                 bytes: u16::try_from(w[2]).ok()?,
             },
+            kind @ (6 | 9) => {
+                let policy = (w[0] >> 32) as u32;
+                let flow = Flow {
+                    local: address(w[1], w[2]),
+                    remote: address(w[3], w[4]),
+                    protocol: (w[5] >> 24) as u8,
+                    local_port: (w[5] >> 48) as u16,
+                    remote_port: (w[5] >> 32) as u16,
+                };
+                let ports = w[5] & PORTS_SHOWN != 0;
+                if kind == 6 {
+                    return Some(Self::Acquire {
+                        policy,
+                        flow,
+                        ports,
+                    });
+                }
+                let reason = (w[5] >> 8) as u8;
+                Self::Discarded {
+                    policy,
+                    reason: *DropReason::ALL.iter().find(|r| **r as u8 == reason)?,
+                    inbound: w[5] & 1 == 1,
+                    flow,
+                    ports,
+                }
+            }
             _ => return None,
         })
     }
@@ -207,10 +270,24 @@ mod tests {
         let ring = EventRing::new(&words);
         let mut reader = EventReader::default();
         assert_eq!(reader.next(&ring), None);
+        let flow = Flow {
+            local: Address::v4([10, 0, 0, 1]),
+            remote: Address::v4([10, 0, 0, 2]),
+            protocol: 17,
+            local_port: 0xfedc,
+            remote_port: 53,
+        };
         let acquire = Event::Acquire {
             policy: 7,
-            source: Address::v4([10, 0, 0, 1]),
-            destination: Address::v4([10, 0, 0, 2]),
+            flow,
+            ports: true,
+        };
+        let discarded = Event::Discarded {
+            policy: u32::MAX,
+            reason: DropReason::ClearUnderProtect,
+            inbound: true,
+            flow,
+            ports: false,
         };
         let neighbour = Event::NeighbourNeeded {
             port: 3,
@@ -218,8 +295,10 @@ mod tests {
         };
         ring.push(5, acquire);
         ring.push(6, neighbour);
+        ring.push(7, discarded);
         assert_eq!(reader.next(&ring), Some((5, acquire, 0)));
         assert_eq!(reader.next(&ring), Some((6, neighbour, 0)));
+        assert_eq!(reader.next(&ring), Some((7, discarded, 0)));
         assert_eq!(reader.next(&ring), None);
     }
 

@@ -174,8 +174,12 @@ pub struct Settings {
     pub reserved: u8,
     /// Outer DSCP for each inner one, under [`crate::SaFlags::DSCP_MAP`].
     pub dscp_map: [u8; 64],
+    /// Seconds for which packets are held for an SA that is not there, 0 holds none.
+    pub hold_seconds: u16,
     /// Zero.
-    pub spare: [u64; 5],
+    pub reserved_2: [u8; 6],
+    /// Zero.
+    pub spare: [u64; 4],
 }
 
 const _: () = assert!(size_of::<Settings>() == 120);
@@ -192,7 +196,9 @@ impl Default for Settings {
             believe_too_big: 1,
             reserved: 0,
             dscp_map: std::array::from_fn(|dscp| dscp as u8),
-            spare: [0; 5],
+            hold_seconds: 10,
+            reserved_2: [0; 6],
+            spare: [0; 4],
         }
     }
 }

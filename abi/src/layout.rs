@@ -13,7 +13,7 @@ use crate::selector_set::SelectorSet;
 use crate::slots::Record;
 
 /// Raised whenever the meaning of a byte in either region changes.
-pub const LAYOUT_VERSION: u64 = 5;
+pub const LAYOUT_VERSION: u64 = 6;
 
 /// Ports that a gateway can have, the TUN port included.
 pub const MAX_PORTS: usize = 16;

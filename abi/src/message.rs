@@ -5,9 +5,11 @@
 //! [`ToControl::Hello`]), yet every length is checked as if the peer were hostile.
 
 use thiserror::Error;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::forwarding::Side;
 use crate::sa::SaRef;
+use crate::selector::Selector;
 
 /// The largest message in bytes.
 pub const MAX_MESSAGE: usize = 32 * 1024;
@@ -74,6 +76,16 @@ pub struct Prepare {
     pub last_sequence: u64,
 }
 
+/// What becomes of packets that were held for an SA. That there is an SA now needs no word: the table says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Verdict {
+    /// They are dropped.
+    Drop = 0,
+    /// They are forwarded in clear.
+    Clear = 1,
+}
+
 /// From control to the data plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToDataplane {
@@ -99,6 +111,16 @@ pub enum ToDataplane {
     ///
     /// The data plane looks by itself from time to time; this saves the wait.
     Changed,
+    /// What becomes of packets that are held for an SA under this policy. It counts for what is held now: what
+    /// follows meets the policies as they are.
+    Answer {
+        /// Slot of the policy.
+        policy: u32,
+        /// Which of its packets.
+        selector: Selector,
+        /// What becomes of them.
+        verdict: Verdict,
+    },
     /// Finish: send what is in the rings, then exit.
     Stop,
 }
@@ -312,6 +334,15 @@ impl ToDataplane {
             }
             Self::Stop => out.push(5),
             Self::Changed => out.push(6),
+            Self::Answer {
+                policy,
+                selector,
+                verdict,
+            } => {
+                out.extend([7, *verdict as u8]);
+                out.extend(policy.to_le_bytes());
+                out.extend(selector.as_bytes());
+            }
         }
         out
     }
@@ -350,6 +381,21 @@ impl ToDataplane {
             },
             5 => Self::Stop,
             6 => Self::Changed,
+            7 => {
+                let verdict = match r.u8("verdict")? {
+                    0 => Verdict::Drop,
+                    1 => Verdict::Clear,
+                    _ => return Err(MessageError::Value("verdict")),
+                };
+                let policy = r.u32("policy")?;
+                let bytes: [u8; size_of::<Selector>()] = r.array("selector")?;
+                Self::Answer {
+                    policy,
+                    selector: Selector::read_from_bytes(&bytes)
+                        .map_err(|_| MessageError::Value("selector"))?,
+                    verdict,
+                }
+            }
             _ => return Err(MessageError::Value("kind")),
         };
         r.end(message)
@@ -459,6 +505,10 @@ mod tests {
         }
     }
 
+    fn net(ip: &str) -> crate::Prefix {
+        crate::Prefix::new(ip.parse().unwrap(), 24).unwrap()
+    }
+
     #[test]
     fn every_message_comes_back_as_it_was_sent() {
         let sa = SaRef {
@@ -481,6 +531,11 @@ mod tests {
             ToDataplane::Steered { port: 1, queue: 3 },
             ToDataplane::Stop,
             ToDataplane::Changed,
+            ToDataplane::Answer {
+                policy: 6,
+                selector: Selector::between(net("10.1.0.0"), net("10.2.0.0")),
+                verdict: Verdict::Clear,
+            },
         ] {
             assert_eq!(ToDataplane::parse(&m.emit()), Ok(m));
         }

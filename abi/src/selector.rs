@@ -112,7 +112,7 @@ impl Flow {
 }
 
 /// One pair of address ranges with protocol and ports (80 bytes in shared memory).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Selector {
     /// First address of the protected side.

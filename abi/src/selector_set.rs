@@ -128,6 +128,14 @@ impl SelectorSet {
         })
     }
 
+    /// The one selector that it is, if each list has one end.
+    pub fn single(&self) -> Option<Selector> {
+        match (self.local(), self.remote()) {
+            ([l], [r]) => Selector::of_ends(l, r),
+            _ => None,
+        }
+    }
+
     /// Whether everything that a selector covers is covered by one pair.
     pub fn contains(&self, inner: &Selector) -> bool {
         self.pairs().any(|pair| pair.contains(inner))
@@ -152,6 +160,21 @@ impl SelectorSet {
             protocol,
             reserved: [0; 7],
         }
+    }
+}
+
+impl From<Selector> for SelectorSet {
+    fn from(s: Selector) -> Self {
+        let [local, remote] = s.ends();
+        let mut set = Self {
+            locals: 1,
+            remotes: 1,
+            reserved: [0; 6],
+            local: [SelectorEnd::NONE; Self::MAX],
+            remote: [SelectorEnd::NONE; Self::MAX],
+        };
+        (set.local[0], set.remote[0]) = (local, remote);
+        set
     }
 }
 

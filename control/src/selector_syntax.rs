@@ -1,9 +1,11 @@
 //! swanctl's way of writing one side of a selector: `10.1.0.0/24[tcp/80]`, `10.0.0.1-10.0.0.9`,
-//! `0.0.0.0/0[icmp/2048]`.
+//! `0.0.0.0/0[icmp/2048]`; and what it has no words for: `[tcp/80,443,8000-8099]`, `[icmp/8:0]`, `[mh/5]`.
 
 use std::net::IpAddr;
 
-use adit_abi::{Address, PortRange, Prefix, Selector};
+use adit_abi::{
+    Address, OPAQUE_PROTOCOL, PortRange, Prefix, Selector, SelectorEnd, SelectorSet, has_type,
+};
 
 /// One side of a selector: a range of addresses, a protocol and a range of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +35,31 @@ const PROTOCOLS: &[(&str, u8)] = &[
     ("icmpv6", 58),
     ("ipv6-icmp", 58),
     ("ospf", 89),
+    ("mh", MOBILITY_HEADER),
+    ("opaque", OPAQUE_PROTOCOL),
     ("sctp", 132),
 ];
 
-const fn is_icmp(protocol: u8) -> bool {
-    matches!(protocol, 1 | 58)
-}
+/// Mobility Header (RFC 6275 §6.1).
+const MOBILITY_HEADER: u8 = 135;
 
 impl SelectorSide {
-    /// Parses one side.
+    /// Parses one side without a list of ports.
     ///
     /// # Errors
     /// What was expected instead.
     pub fn parse(text: &str) -> Result<Self, String> {
+        match Self::parse_list(text)?.as_slice() {
+            [one] => Ok(*one),
+            _ => Err("one range of ports".into()),
+        }
+    }
+
+    /// Parses one side: as many as there are ranges in its list of ports.
+    ///
+    /// # Errors
+    /// What was expected instead.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
         let text = text.trim();
         let (addresses, rest) = match text.split_once('[') {
             Some((addresses, rest)) => {
@@ -59,14 +73,23 @@ impl SelectorSide {
         let (first, last) = parse_addresses(addresses)?;
         let (protocol, ports) = match rest {
             Some(inner) => parse_protocol(inner)?,
-            None => (0, PortRange::ANY),
+            None => (0, vec![PortRange::ANY]),
         };
-        Ok(Self {
+        let side = |ports| Self {
             first,
             last,
             protocol,
             ports,
-        })
+        };
+        Ok(ports.into_iter().map(side).collect())
+    }
+
+    /// As it stands in the table.
+    pub const fn end(&self) -> SelectorEnd {
+        let mut end = SelectorEnd::new(self.first, self.last);
+        end.protocol = self.protocol;
+        end.ports = self.ports;
+        end
     }
 
     /// Both sides together.
@@ -82,12 +105,12 @@ impl SelectorSide {
             (0, b) => b,
             _ => return Err("the same protocol on the local and the remote side".into()),
         };
-        // RFC 4301 §4.4.1.1: ICMP has one range of type and code, here always the local one.
-        let (local_ports, remote_ports) = if is_icmp(protocol) {
+        // RFC 4301 §4.4.1.1: there is one range of message types, here always the local one.
+        let (local_ports, remote_ports) = if has_type(protocol) {
             let ports = match (local.ports, remote.ports) {
                 (a, b) if a == b || b == PortRange::ANY => a,
                 (PortRange::ANY, b) => b,
-                _ => return Err("one ICMP type and code, on one side".into()),
+                _ => return Err("one range of message types, on one side".into()),
             };
             (ports, PortRange::ANY)
         } else {
@@ -120,7 +143,7 @@ pub fn pairs(local: &[SelectorSide], remote: &[SelectorSide]) -> Result<Vec<Sele
         }
     }
     if out.is_empty() {
-        return Err("a local and a remote side of one family".into());
+        return Err("local and remote addresses of one family".into());
     }
     Ok(out)
 }
@@ -155,9 +178,9 @@ fn parse_addresses(text: &str) -> Result<(Address, Address), String> {
     Ok((prefix.address, prefix.last()))
 }
 
-fn parse_protocol(text: &str) -> Result<(u8, PortRange), String> {
-    let (protocol, port) = match text.split_once('/') {
-        Some((protocol, port)) => (protocol.trim(), port.trim()),
+fn parse_protocol(text: &str) -> Result<(u8, Vec<PortRange>), String> {
+    let (protocol, ports) = match text.split_once('/') {
+        Some((protocol, ports)) => (protocol.trim(), ports.trim()),
         None => (text.trim(), ""),
     };
     let number = PROTOCOLS
@@ -167,25 +190,89 @@ fn parse_protocol(text: &str) -> Result<(u8, PortRange), String> {
         .or_else(|| protocol.is_empty().then_some(0))
         .or_else(|| protocol.parse().ok())
         .ok_or("a protocol name such as tcp, udp, icmp, or its number")?;
-    const EXPECTED: &str = "a port, a range of ports such as 1000-1999, or `any`";
-    let port_number = |s: &str| s.trim().parse::<u16>().map_err(|_| EXPECTED.to_owned());
-    let ports = match port {
-        "" | "any" => PortRange::ANY,
-        _ => match port.split_once('-') {
-            Some((first, last)) => PortRange {
-                first: port_number(first)?,
-                last: port_number(last)?,
-            },
-            None => PortRange::one(port_number(port)?),
-        },
-    };
-    if ports.first > ports.last {
-        return Err("a range of ports whose last is not below its first".into());
-    }
-    if number == 0 && ports != PortRange::ANY {
+    let ports = ports
+        .split(',')
+        .map(|range| parse_ports(number, range.trim()))
+        .collect::<Result<Vec<_>, _>>()?;
+    if number == 0 && ports != [PortRange::ANY] {
         return Err("a protocol before the port, such as tcp/80".into());
     }
+    if number == OPAQUE_PROTOCOL && ports != [PortRange::ANY] {
+        return Err("no ports with a protocol that cannot be seen".into());
+    }
     Ok((number, ports))
+}
+
+/// One range of ports, or of message types.
+fn parse_ports(protocol: u8, text: &str) -> Result<PortRange, String> {
+    match text {
+        "" | "any" => return Ok(PortRange::ANY),
+        "opaque" => return Ok(PortRange::OPAQUE),
+        _ => {}
+    }
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (parse_port(protocol, first)?, parse_port(protocol, last)?),
+        None => (parse_port(protocol, text)?, parse_port(protocol, text)?),
+    };
+    let range = PortRange {
+        first: first.first,
+        last: last.last,
+    };
+    if range.first > range.last {
+        return Err("a range of ports whose last is not below its first".into());
+    }
+    Ok(range)
+}
+
+/// A port, or a message type with its codes.
+fn parse_port(protocol: u8, text: &str) -> Result<PortRange, String> {
+    let text = text.trim();
+    let codes = |kind: u8| PortRange {
+        first: u16::from(kind) << 8,
+        last: u16::from(kind) << 8 | 255,
+    };
+    if protocol == MOBILITY_HEADER {
+        let kind = text
+            .parse()
+            .map_err(|_| "a Mobility Header type, 0 to 255")?;
+        return Ok(codes(kind));
+    }
+    if let Some((kind, code)) = text.split_once(':') {
+        const EXPECTED: &str = "TYPE:CODE, 0 to 255 each, or TYPE:any";
+        if !has_type(protocol) {
+            return Err("TYPE:CODE with icmp or icmpv6 only".into());
+        }
+        let kind: u8 = kind.trim().parse().map_err(|_| EXPECTED)?;
+        return match code.trim() {
+            "any" => Ok(codes(kind)),
+            code => {
+                let code: u8 = code.parse().map_err(|_| EXPECTED)?;
+                Ok(PortRange::one(u16::from(kind) << 8 | u16::from(code)))
+            }
+        };
+    }
+    let port = text.parse().map_err(
+        |_| "a port, a range of ports such as 1000-1999, a list such as 80,443, `any` or `opaque`",
+    )?;
+    Ok(PortRange::one(port))
+}
+
+/// The selectors of one SA: every local side with every remote one.
+///
+/// # Errors
+/// When there are too many, or none fit each other.
+pub fn selector_set(
+    local: &[SelectorSide],
+    remote: &[SelectorSide],
+) -> Result<SelectorSet, String> {
+    let ends = |sides: &[SelectorSide]| sides.iter().map(SelectorSide::end).collect::<Vec<_>>();
+    let set = SelectorSet::new(&ends(local), &ends(remote))
+        .ok_or_else(|| format!("1 to {} on each side", SelectorSet::MAX))?;
+    if set.pairs().next().is_none() {
+        // The reason is that of the first pair.
+        pairs(local, remote)?;
+    }
+    Ok(set)
 }
 
 fn protocol_name(number: u8) -> String {
@@ -213,10 +300,17 @@ pub fn show_protocol(protocol: u8, ports: PortRange) -> String {
         return String::new();
     }
     let mut out = format!("[{}", protocol_name(protocol));
-    if ports.first == ports.last {
-        out += &format!("/{}", ports.first);
-    } else if ports != PortRange::ANY {
-        out += &format!("/{}-{}", ports.first, ports.last);
+    match ports {
+        PortRange::ANY => {}
+        PortRange::OPAQUE => out += "/opaque",
+        PortRange { first, last } if protocol == MOBILITY_HEADER => {
+            out += &format!("/{}", first >> 8);
+            if first >> 8 != last >> 8 {
+                out += &format!("-{}", last >> 8);
+            }
+        }
+        PortRange { first, last } if first == last => out += &format!("/{first}"),
+        PortRange { first, last } => out += &format!("/{first}-{last}"),
     }
     out + "]"
 }
@@ -229,6 +323,11 @@ pub fn show_local(s: &Selector) -> String {
 /// The remote side as swanctl writes it.
 pub fn show_remote(s: &Selector) -> String {
     show_side(s.remote_first, s.remote_last, s.protocol, s.remote_ports)
+}
+
+/// One end as swanctl writes it.
+pub fn show_end(e: &SelectorEnd) -> String {
+    show_side(e.first, e.last, e.protocol, e.ports)
 }
 
 /// The prefix that is exactly this range, if there is one.
@@ -282,6 +381,9 @@ mod tests {
             ("10.0.0.1-10.0.0.9[udp/1000-1999]", "0.0.0.0/0[udp/53]"),
             ("fd00:1::/64[icmpv6/32768]", "fd00:2::1/128[icmpv6]"),
             ("10.1.0.0/24[99]", "10.2.0.0/24[99]"),
+            ("10.1.0.0/24[tcp/opaque]", "10.2.0.0/24[tcp/opaque]"),
+            ("fd00:1::/64[opaque]", "fd00:2::/64[opaque]"),
+            ("fd00:1::/64[mh/5-7]", "fd00:2::/64[mh]"),
         ] {
             let s = SelectorSide::pair(&side(local), &side(remote)).unwrap();
             assert_eq!(
@@ -300,6 +402,22 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_ports_is_as_many_sides_and_types_have_codes() {
+        let ranges = |text: &str| {
+            let sides = SelectorSide::parse_list(text).unwrap();
+            sides
+                .iter()
+                .map(|s| (s.ports.first, s.ports.last))
+                .collect::<Vec<_>>()
+        };
+        let web = ranges("10.1.0.0/24[tcp/80, 443,8000-8099]");
+        assert_eq!(web, [(80, 80), (443, 443), (8000, 8099)]);
+        assert_eq!(ranges("10.1.0.0/24[icmp/8:0]"), [(0x800, 0x800)]);
+        assert_eq!(ranges("10.1.0.0/24[icmp/3:0-4:any]"), [(0x300, 0x4ff)]);
+        assert_eq!(ranges("fd00::/64[mh/5]"), [(0x500, 0x5ff)]);
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (text, expected) in [
             ("10.1.0.0/33", "a prefix length of at most 32"),
@@ -309,6 +427,12 @@ mod tests {
             ("10.1.0.0/24[tcp/70000]", "a port, a range of ports"),
             ("10.1.0.0/24[carrier-pigeon]", "a protocol name"),
             ("10.1.0.0/24[/80]", "a protocol before the port"),
+            ("10.1.0.0/24[tcp/8:0]", "TYPE:CODE with icmp"),
+            ("10.1.0.0/24[icmp/8:256]", "TYPE:CODE, 0 to 255"),
+            ("10.1.0.0/24[mh/256]", "a Mobility Header type"),
+            ("10.1.0.0/24[opaque/80]", "no ports with a protocol"),
+            ("10.1.0.0/24[tcp/80,443]", "one range of ports"),
+            ("10.1.0.0/24[tcp/80,x]", "a port, a range of ports"),
             ("dynamic", "an address, a prefix"),
         ] {
             let e = SelectorSide::parse(text).unwrap_err();

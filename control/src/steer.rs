@@ -243,6 +243,8 @@ mod tests {
             selectors: pairs(&side(local), &side("10.9.0.0/16")).unwrap(),
             action,
             priority: 1,
+            applies: Default::default(),
+            from_packet: Default::default(),
             origin: Origin::File,
         };
         let policies = [

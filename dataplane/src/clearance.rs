@@ -8,7 +8,7 @@
 //! | [`Sealed`](crate::esp::seal::Sealed) | `esp::seal`, from what a PROTECT policy covers |
 //! | [`Authenticated`](crate::ah::seal::Authenticated) | `ah::seal`, from the same, or from a sealed packet |
 //! | [`Admitted`](crate::spd::admit::Admitted) | `spd::admit`, from what `esp::open` or `ah::open` opened |
-//! | [`Bypassed`](crate::spd::Bypassed) | the SPD's verdict BYPASS |
+//! | [`Bypassed`](crate::spd::Bypassed) | the SPD's verdict BYPASS, or control's about a packet held for an SA |
 //! | [`IcmpError`](crate::icmp::IcmpError) | `icmp`, about packets that cannot go on; it goes inside only |
 //! | [`Keepalive`](crate::udp_encap::Keepalive) | `udp_encap`, from nothing but an SA's addresses |
 

@@ -1,6 +1,6 @@
 //! Telling control, at a bounded rate.
 
-use adit_abi::{Address, Event, EventRing};
+use adit_abi::{Address, DropReason, Event, EventRing, Flow};
 
 /// Nanoseconds of a second.
 pub const SECOND: u64 = 1_000_000_000;
@@ -37,10 +37,18 @@ const RECENT: usize = 64;
 /// Events that packets can cause, a second.
 const EVENTS_PER_SECOND: u32 = 200;
 
+/// Questions for SAs, a second.
+const ACQUIRES_PER_SECOND: u32 = 200;
+/// Discarded packets told of, a second.
+const DISCARDS_PER_SECOND: u32 = 20;
+
 /// What a worker keeps between turns so as not to repeat itself.
 pub struct EventLimits {
     recent: [(u64, u64); RECENT],
     bucket: TokenBucket,
+    acquires: TokenBucket,
+    discards: [(u64, u64); RECENT],
+    audit: TokenBucket,
 }
 
 impl Default for EventLimits {
@@ -48,6 +56,9 @@ impl Default for EventLimits {
         Self {
             recent: [(0, 0); RECENT],
             bucket: TokenBucket::default(),
+            acquires: TokenBucket::default(),
+            discards: [(0, 0); RECENT],
+            audit: TokenBucket::default(),
         }
     }
 }
@@ -85,15 +96,62 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// Asks for an SA, at most once a second for each policy.
-    pub fn acquire(&mut self, policy: u32, source: Address, destination: Address) {
-        if self.allow(u64::from(policy) << 8 | 1 << 60) {
+    /// Asks for an SA; `false` if too many were asked for just now.
+    pub fn acquire(&mut self, policy: u32, flow: Flow, ports: bool) -> bool {
+        let now = self.now;
+        let asked = self.limits.acquires.take(now, ACQUIRES_PER_SECOND);
+        if asked {
             self.push(Event::Acquire {
                 policy,
-                source,
-                destination,
+                flow,
+                ports,
             });
         }
+        asked
+    }
+
+    /// Asks for an SA for a flow that is not held, at most once a second for each.
+    pub fn acquire_once(&mut self, policy: u32, flow: Flow, ports: bool) {
+        let ([a, b], [c, d]) = (flow.local.to_words(), flow.remote.to_words());
+        let rest = u64::from(flow.local_port) << 40 ^ u64::from(flow.remote_port) << 20;
+        let words = [b, c, d, rest ^ u64::from(flow.protocol), policy.into()];
+        let what = words.iter().fold(a, |sum, word| sum.rotate_left(11) ^ word);
+        if self.allow(what | 1) {
+            self.push(Event::Acquire {
+                policy,
+                flow,
+                ports,
+            });
+        }
+    }
+
+    /// Tells of a discarded packet, for the audit log (RFC 4301 §4.4.1): of each policy and source once a second,
+    /// and of so many in all.
+    #[cold]
+    pub fn discarded(
+        &mut self,
+        policy: u32,
+        reason: DropReason,
+        inbound: bool,
+        flow: Flow,
+        ports: bool,
+    ) {
+        let [a, b] = if inbound { flow.remote } else { flow.local }.to_words();
+        let what = a.rotate_left(9) ^ b.rotate_left(23) ^ u64::from(policy) << 8 | 2;
+        let now = self.now;
+        let at = (what.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % RECENT;
+        let (last, until) = self.limits.discards[at];
+        if last == what && now < until || !self.limits.audit.take(now, DISCARDS_PER_SECOND) {
+            return;
+        }
+        self.limits.discards[at] = (what, now + SECOND);
+        self.push(Event::Discarded {
+            policy,
+            reason,
+            inbound,
+            flow,
+            ports,
+        });
     }
 
     fn allow(&mut self, what: u64) -> bool {

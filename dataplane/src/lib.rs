@@ -1,5 +1,6 @@
 //! The adit data plane.
 
+mod acquire;
 mod ah;
 pub mod classify;
 mod clearance;

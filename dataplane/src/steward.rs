@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use adit_abi::link::{Link, Received};
-use adit_abi::message::{Setup, ToControl, ToDataplane};
+use adit_abi::message::{Setup, ToControl, ToDataplane, Verdict};
 use adit_abi::{LAYOUT_VERSION, PolicyReader, StateRegion};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -23,7 +23,7 @@ use crate::opening::{self, BoundQueue};
 use crate::reassembly;
 use crate::snapshot::Snapshot;
 use crate::threads::{Message, WorkerThread, now};
-use crate::worker::{Change, Worker};
+use crate::worker::{Answer, Change, Worker};
 
 /// How long the steward sleeps when control says nothing.
 const TICK: Timespec = Timespec {
@@ -184,6 +184,22 @@ impl Steward {
             }
             ToDataplane::Changed => {
                 self.refresh();
+                Ok(())
+            }
+            ToDataplane::Answer {
+                policy,
+                selector,
+                verdict,
+            } => {
+                let answer = Answer {
+                    policy,
+                    selector,
+                    clear: verdict == Verdict::Clear,
+                };
+                for worker in &self.workers {
+                    // One that cannot take it drops what it holds when its time is over.
+                    worker.send(Message::Change(Change::Answer(answer)));
+                }
                 Ok(())
             }
             ToDataplane::Steered { .. } | ToDataplane::Stop => Ok(()),

@@ -7,6 +7,7 @@ use adit_abi::{
 use adit_dataplane::memory_gateway::{
     INSIDE, MemoryGateway, OUTSIDE, Site, TunnelPlan, WIRE, tunnel_sa,
 };
+use adit_dataplane::worker::{Answer, Change};
 
 use crate::packets::{body, cuttable, ip, ping, raw, rechecksum, sealed, udp, udp_of};
 use crate::reassembly::cut;
@@ -43,6 +44,11 @@ fn arrive(g: &mut MemoryGateway, sequence: u64, body: &[u8]) {
 fn bypass_all(g: &mut MemoryGateway) {
     let any = Prefix::from_mapped(Address::UNSPECIFIED, 0);
     g.add_policy(Selector::between(any, any), 1, Action::Bypass);
+    g.refresh();
+}
+
+fn hold_for(g: &mut MemoryGateway, seconds: u16) {
+    g.change_settings(|s| s.hold_seconds = seconds);
     g.refresh();
 }
 
@@ -134,6 +140,27 @@ const CASES: &[(DropReason, Case)] = &[
         // The link still points at an SA that has gone.
         g.policy.remove_sa(g.outbound());
         g.from_inside(&ping(here(), there(), 1));
+    }),
+    (DropReason::HeldTooLong, |g| {
+        unlink(g);
+        hold_for(g, 10);
+        g.from_inside(&ping(here(), there(), 1));
+        g.run();
+        g.now += 11_000_000_000;
+        g.run();
+    }),
+    (DropReason::AcquireRefused, |g| {
+        unlink(g);
+        hold_for(g, 10);
+        g.from_inside(&ping(here(), there(), 1));
+        g.run();
+        let (_, _, policy) = g.reader.policies().next().unwrap();
+        g.worker.apply(Change::Answer(Answer {
+            policy: 0,
+            selector: policy.selector,
+            clear: false,
+        }));
+        g.run();
     }),
     (DropReason::SaNotReady, |g| {
         let sa = g.outbound();

@@ -1,5 +1,6 @@
 //! The whole data path in memory: workers over memory ports, no privileges, no threads, no waiting.
 
+mod acquire;
 mod ah;
 mod chaos;
 mod drops;

@@ -196,6 +196,8 @@ fn opaque_covers_fragments_that_hide_their_ports_and_nothing_else() {
     let piece = |field: u16| {
         let mut packet = udp(here(2), far, (1, 2), &[0; 32]);
         packet[6..8].copy_from_slice(&field.to_be_bytes());
+        // Of another packet each: a later fragment follows its own first one.
+        packet[4..6].copy_from_slice(&field.to_be_bytes());
         rechecksum(&mut packet);
         packet
     };

@@ -154,13 +154,14 @@ fn a_later_fragment_follows_policies_without_ports_only() {
         1,
         "it shows its ports"
     );
-    assert_eq!(pass(&mut g, &[piece("198.51.100.2", 5)]), 0);
+    // Its first fragment was not seen.
+    assert_eq!(pass(&mut g, &[piece("198.51.100.3", 5)]), 0);
     assert_eq!(g.all_drops(), [(DropReason::Fragment, 1)]);
     // IPv6 fragments have an extension header for it.
     let six = |place: u16| {
         let mut body = vec![17, 0];
         body.extend_from_slice(&place.to_be_bytes());
-        body.extend_from_slice(&[0, 0, 0, 9, 0, 1, 0, 2, 0, 40, 0, 0]);
+        body.extend_from_slice(&[0, 0, 0, place as u8, 0, 1, 0, 2, 0, 40, 0, 0]);
         body.resize(40, 0);
         raw(host(true), address("2001:db8:77::1"), 44, &body)
     };
@@ -303,8 +304,14 @@ fn a_missing_sa_is_asked_for_at_a_bounded_rate() {
     pass(&mut a, &many);
     let acquire = Event::Acquire {
         policy: 0,
-        source: from,
-        destination: to,
+        flow: adit_abi::Flow {
+            local: from,
+            remote: to,
+            protocol: 1,
+            local_port: 8 << 8,
+            remote_port: 0,
+        },
+        ports: true,
     };
     assert_eq!(a.events(), [acquire]);
     a.now += 2_000_000_000;

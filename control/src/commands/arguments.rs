@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use adit_abi::{Address, SaKey, Spi};
+use adit_abi::{Address, FromPacket, SaKey, Spi};
 use adit_vici::{Element, Message};
 
+use crate::config::{flag_named, flag_names};
 use crate::selector_syntax::SelectorSide;
 
 /// The arguments of a command whose keys are all known.
@@ -122,10 +123,34 @@ impl<'a> Arguments<'a> {
             Element::List(items) if !items.is_empty() => items,
             _ => return Err(format!("{key} must be a list with at least one item")),
         };
-        let side = |text: Option<&str>| {
+        let mut sides = Vec::new();
+        for item in items {
+            let text = item.as_str();
             let text = text.ok_or_else(|| format!("{key} must be text"))?;
-            SelectorSide::parse(text).map_err(|e| format!("{key}: {text:?} found, expected {e}"))
+            let some = SelectorSide::parse_list(text)
+                .map_err(|e| format!("{key}: {text:?} found, expected {e}"))?;
+            sides.extend(some);
+        }
+        Ok(sides)
+    }
+
+    /// Whether a key is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.message.element(key).is_some()
+    }
+
+    /// PFP flags: a list of their names.
+    pub fn from_packet(&self, key: &str) -> Result<FromPacket, String> {
+        let items = match self.message.element(key) {
+            None => return Ok(FromPacket::default()),
+            Some(Element::List(items)) => items,
+            Some(_) => return Err(format!("{key} must be a list")),
         };
-        items.iter().map(|item| side(item.as_str())).collect()
+        items.iter().try_fold(FromPacket::default(), |flags, item| {
+            let name = item.as_str().unwrap_or_default();
+            flag_named(name)
+                .map(|flag| flags.with(flag))
+                .ok_or_else(|| format!("{key}: {name:?} found, expected {}", flag_names()))
+        })
     }
 }

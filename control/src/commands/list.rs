@@ -7,7 +7,7 @@ use adit_vici::Message;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::sadb::{PolicyEntry, SaView, Stage};
-use crate::selector_syntax::{show_local, show_remote};
+use crate::selector_syntax::{show_end, show_local, show_remote};
 use crate::vici::listings::{ChildSa, Direction, IkeSa, Policy, list_policy, list_sa};
 use crate::vici::{Answer, Reply};
 
@@ -121,6 +121,10 @@ impl Gateway {
         let seconds = self.sadb.reader().settings().path_mtu_seconds;
         if let (Some(out), Some(view)) = (&mut child.outbound, &outbound) {
             out.path_mtu = view.path_mtu(now, seconds);
+        }
+        if let Some(set) = self.sadb.reader().selector_set(&sa.record) {
+            child.local_ts = set.local().iter().map(show_end).collect();
+            child.remote_ts = set.remote().iter().map(show_end).collect();
         }
         Some(IkeSa::manual(
             connection,

@@ -3,6 +3,7 @@
 mod arguments;
 mod connections;
 mod credentials;
+mod explain;
 mod list;
 mod policy;
 mod reload;
@@ -44,6 +45,8 @@ impl Commands for Gateway {
             "sa-delete" => done(self.sa_delete(message)),
             "policy-add" => done(self.policy_add(message)),
             "policy-delete" => done(self.policy_delete(message)),
+            "policy-explain" => Answer::Done(self.policy_explain(message).unwrap_or_else(failure)),
+            "release-held" => done(self.release(message)),
             "adit-status" => Answer::Done(self.status()),
             "adit-stats" => Answer::Done(self.statistics()),
             "reload-settings" => Answer::Done(self.reload_settings()),

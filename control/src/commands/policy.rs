@@ -1,9 +1,11 @@
 //! `policy-add` and `policy-delete`.
 
 use adit_abi::Action;
+use adit_abi::message::Verdict;
 use adit_vici::Message;
 
 use super::arguments::Arguments;
+use crate::config::DIRECTIONS;
 use crate::gateway::Gateway;
 use crate::sadb::{Origin, PolicySpec};
 use crate::selector_syntax::pairs;
@@ -12,6 +14,8 @@ const KEYS: &[&str] = &[
     "name",
     "action",
     "priority",
+    "direction",
+    "pfp",
     "local_ts",
     "remote_ts",
     "spi",
@@ -38,6 +42,8 @@ impl Gateway {
             selectors,
             action: a.word("action", &actions)?.ok_or("action is missing")?,
             priority: a.number("priority")?.ok_or("priority is missing")?,
+            applies: a.word("direction", &DIRECTIONS)?.unwrap_or_default(),
+            from_packet: a.from_packet("pfp")?,
             origin: Origin::Command,
         };
         self.add_policy(spec).map_err(|e| e.to_string())?;
@@ -47,6 +53,23 @@ impl Gateway {
             let _ = self.remove_policy(&name);
             e.to_string()
         })
+    }
+
+    pub(super) fn release(&mut self, message: &Message) -> Result<(), String> {
+        let a = Arguments::check(message, &["policy", "verdict", "local_ts", "remote_ts"])?;
+        let verdicts = [("clear", Verdict::Clear), ("drop", Verdict::Drop)];
+        let verdict = a
+            .word("verdict", &verdicts)?
+            .ok_or("verdict is missing: expected clear or drop")?;
+        let only = if a.has("local_ts") || a.has("remote_ts") {
+            let only = pairs(&a.sides("local_ts")?, &a.sides("remote_ts")?)
+                .map_err(|e| format!("local_ts and remote_ts: expected {e}"))?;
+            Some(only)
+        } else {
+            None
+        };
+        self.release_held(a.needed("policy")?, only.as_deref(), verdict)
+            .map_err(|e| e.to_string())
     }
 
     pub(super) fn policy_delete(&mut self, message: &Message) -> Result<(), String> {

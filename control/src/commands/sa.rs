@@ -11,7 +11,7 @@ use crate::sadb::{
     parse_tfc_padding,
 };
 use crate::secret::Secret;
-use crate::selector_syntax::SelectorSide;
+use crate::selector_syntax::selector_set;
 use crate::vici::{Answer, Reply, failure, success};
 
 const KEYS: &[&str] = &[
@@ -109,13 +109,7 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
     if dscp.is_some_and(|d: u8| d > 63) {
         return Err("dscp is more than 63".into());
     }
-    let (local, remote) = (a.sides("local_ts")?, a.sides("remote_ts")?);
-    let ([local], [remote]) = (local.as_slice(), remote.as_slice()) else {
-        return Err(
-            "an SA has one local_ts and one remote_ts: add an SA for each further pair".into(),
-        );
-    };
-    let selector = SelectorSide::pair(local, remote)
+    let selectors = selector_set(&a.sides("local_ts")?, &a.sides("remote_ts")?)
         .map_err(|e| format!("local_ts and remote_ts: expected {e}"))?;
     Ok(SaSpec {
         spi: a.spi()?,
@@ -134,7 +128,7 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
             .unwrap_or_else(|| most_window.min(1024)),
         soft: lifetime("rekey")?,
         hard: lifetime("life")?,
-        selector,
+        selectors,
         policy: a.text("policy")?.map(str::to_owned),
         keepalive: a.flag("keepalive")?,
         dscp,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use adit_abi::{Action, Address, Direction, Mode, Selector, Spi};
+use adit_abi::{Action, Address, Direction, Mode, Selector, SelectorSet, Spi};
 use toml::Spanned;
 
 use super::Named;
@@ -15,7 +15,7 @@ use super::values::Section;
 use crate::esp_proposal::EspProposal;
 use crate::sadb::{Encap, Lifetime, Origin, PolicySpec, SaSpec};
 use crate::secret::Secret;
-use crate::selector_syntax::SelectorSide;
+use crate::selector_syntax::{pairs, selector_set};
 
 /// The priority of a child that names none: behind the policies of section `policies`.
 pub(crate) const CHILD_PRIORITY: u64 = 2000;
@@ -128,7 +128,7 @@ fn check_child(
     policy: String,
     raw: &RawChild,
 ) -> Option<(PolicySpec, [SaSpec; 2])> {
-    let selector = selector(s, raw);
+    let selectors = selectors(s, raw);
     let mode = s.word("mode", &raw.mode, &[("tunnel", Mode::Tunnel)], Mode::Tunnel);
     let remedy = "the lowest number decides first";
     let priority = s.number(
@@ -157,7 +157,7 @@ fn check_child(
     let spi_in = spi(&mut m, "spi_in", &manual.get_ref().spi_in);
     let spi_out = spi(&mut m, "spi_out", &manual.get_ref().spi_out);
     let keys = keys(&mut m, rules, secrets, manual.get_ref(), proposal);
-    let (selector, proposal, keys) = (selector?, proposal?, keys?);
+    let ((covered, selectors), proposal, keys) = (selectors?, proposal?, keys?);
     let (local, remote) = (outer.local?, outer.remote?);
     let base = SaSpec {
         spi: spi_in?,
@@ -175,7 +175,7 @@ fn check_child(
         window,
         soft,
         hard,
-        selector,
+        selectors,
         policy: Some(policy.clone()),
         keepalive: false,
         dscp: packets.dscp,
@@ -200,38 +200,38 @@ fn check_child(
     };
     let policy = PolicySpec {
         name: policy,
-        selectors: vec![selector],
+        selectors: covered,
         action: Action::Protect,
         priority,
+        applies: Default::default(),
+        from_packet: Default::default(),
         origin: Origin::File,
     };
     Some((policy, [base, outbound]))
 }
 
-/// A manually keyed SA has one selector, so its child has one pair.
-fn selector(s: &mut Section<'_, '_>, raw: &RawChild) -> Option<Selector> {
+/// What the child's policy covers, one by one, and what its two SAs carry, together.
+fn selectors(s: &mut Section<'_, '_>, raw: &RawChild) -> Option<(Vec<Selector>, SelectorSet)> {
     let local = s.sides("local_ts", &raw.local_ts);
     let remote = s.sides("remote_ts", &raw.remote_ts);
     for (key, sides, field) in [
         ("local_ts", &local, &raw.local_ts),
         ("remote_ts", &remote, &raw.remote_ts),
     ] {
-        if let (true, Some(at)) = (sides.len() > 1, field) {
-            let remedy =
-                "add a child for each further pair: one manually keyed SA has one selector";
-            s.wrong(
-                key,
-                at,
-                format!("{} selectors found", sides.len()),
-                "one",
-                remedy,
-            );
+        if let (true, Some(at)) = (sides.len() > SelectorSet::MAX, field) {
+            let found = format!("{} ranges found", sides.len());
+            let expected = format!("1 to {}", SelectorSet::MAX);
+            let remedy = "add another child for the rest: an SA carries so many on each side";
+            s.wrong(key, at, found, expected, remedy);
             return None;
         }
     }
-    let (local, remote) = (local.first()?, remote.first()?);
-    match (SelectorSide::pair(local, remote), &raw.remote_ts) {
-        (Ok(selector), _) => Some(selector),
+    if local.is_empty() || remote.is_empty() {
+        return None;
+    }
+    let both = pairs(&local, &remote).and_then(|p| Ok((p, selector_set(&local, &remote)?)));
+    match (both, &raw.remote_ts) {
+        (Ok(both), _) => Some(both),
         (Err(expected), Some(at)) => {
             s.wrong("remote_ts", at, "does not fit local_ts", expected, "");
             None

@@ -244,6 +244,13 @@ fn settings(s: &mut Section<'_, '_>, raw: &RawGateway) -> Settings {
             default.keepalive_seconds,
             "0 sends no NAT keepalives, 20 seconds are usual",
         ),
+        hold_seconds: s.number(
+            "hold_time",
+            &raw.hold_time,
+            0..=600,
+            default.hold_seconds,
+            "seconds for which packets wait for an SA, 0 drops them at once",
+        ),
         icmp_per_second: s.number(
             "icmp_per_second",
             &raw.icmp_per_second,

@@ -29,6 +29,8 @@ use zeroize::Zeroizing;
 use crate::sadb::{PolicySpec, SaSpec};
 use error::Report;
 pub use error::{ConfigError, ConfigErrors};
+pub(crate) use policies::DIRECTIONS;
+pub(crate) use values::{flag_named, flag_names};
 
 /// Where the control socket is unless the file says otherwise.
 pub const CONTROL_SOCKET: &str = "/run/adit/adit.vici";

@@ -1,6 +1,6 @@
 //! Section `policies`.
 
-use adit_abi::{Action, PolicyName};
+use adit_abi::{Action, Applies, PolicyName};
 
 use super::Named;
 use super::error::Report;
@@ -12,6 +12,13 @@ use crate::selector_syntax::pairs;
 /// The priority of a policy that names none. Children come after it, see
 /// [`super::connections::CHILD_PRIORITY`].
 const PRIORITY: u64 = 1000;
+
+/// Words for the databases of RFC 4301 §4.4.1: SPD-S with both others, SPD-I, SPD-O.
+pub(crate) const DIRECTIONS: [(&str, Applies); 3] = [
+    ("both", Applies::Both),
+    ("in", Applies::Inbound),
+    ("out", Applies::Outbound),
+];
 
 pub(super) fn check(report: &mut Report<'_>, raw: Named<RawPolicy>) -> Vec<PolicySpec> {
     let mut out = Vec::new();
@@ -38,6 +45,26 @@ pub(super) fn check(report: &mut Report<'_>, raw: Named<RawPolicy>) -> Vec<Polic
         );
         let remedy = "the lowest number decides first";
         let priority = s.number("priority", &raw.priority, 0..=i64::MAX, PRIORITY, remedy);
+        let applies = s.word("direction", &raw.direction, &DIRECTIONS, Applies::Both);
+        let from_packet = s.from_packet(&raw.pfp);
+        if let (Action::Protect, false, Some(at)) =
+            (action, applies == Applies::Both, &raw.direction)
+        {
+            let found = format!("{:?} found", at.get_ref());
+            s.wrong(
+                "direction",
+                at,
+                found,
+                "\"both\"",
+                "what protects goes both ways: leave it out",
+            );
+        }
+        if let (Action::Bypass | Action::Discard, false, Some(at)) =
+            (action, from_packet.is_empty(), &raw.pfp)
+        {
+            let remedy = "only a policy with action \"protect\" asks for SAs";
+            s.wrong("pfp", at, "flags found", "none", remedy);
+        }
         let local = s.sides("local_ts", &raw.local_ts);
         let remote = s.sides("remote_ts", &raw.remote_ts);
         if local.is_empty() || remote.is_empty() {
@@ -49,6 +76,8 @@ pub(super) fn check(report: &mut Report<'_>, raw: Named<RawPolicy>) -> Vec<Polic
                 selectors,
                 action,
                 priority,
+                applies,
+                from_packet,
                 origin: Origin::File,
             }),
             (Err(expected), Some(at)) => {

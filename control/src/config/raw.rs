@@ -36,6 +36,7 @@ pub(super) struct RawGateway {
     pub least_path_mtu: Field<i64>,
     pub believe_too_big: Field<bool>,
     pub dscp_map: Field<BTreeMap<String, i64>>,
+    pub hold_time: Field<i64>,
     pub unsafe_static_counter_mode_keys: Field<bool>,
     pub table: Option<RawTable>,
     pub ports: Field<Vec<Spanned<RawPort>>>,
@@ -119,6 +120,8 @@ pub(super) struct RawManual {
 pub(super) struct RawPolicy {
     pub action: Field<String>,
     pub priority: Field<i64>,
+    pub direction: Field<String>,
+    pub pfp: Field<Vec<Spanned<String>>>,
     pub local_ts: Field<Vec<Spanned<String>>>,
     pub remote_ts: Field<Vec<Spanned<String>>>,
 }

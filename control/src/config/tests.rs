@@ -5,7 +5,7 @@ use std::path::Path;
 use adit_abi::message::ZeroCopy;
 use adit_abi::{Action, Direction, Side, Suite};
 
-use super::parse;
+use super::{Config, parse};
 use crate::sadb::{Cut, DontFragment, Origin, PacketRules};
 
 const PORTS: &str = r#"
@@ -35,6 +35,10 @@ fn secret(enc: usize, auth: usize) -> String {
         }
     }
     text
+}
+
+fn valid(text: &str) -> Config {
+    parse(Path::new("adit.toml"), text).unwrap()
 }
 
 fn errors(text: &str) -> Vec<String> {
@@ -332,8 +336,8 @@ fn wrong_children_are_told_apart() {
         ),
         (
             "[\"10.2.0.0/24\"]",
-            "[\"10.2.0.0/24\", \"10.3.0.0/24\"]",
-            "remote_ts: 2 selectors found, expected one",
+            "[\"10.2.0.0/24[tcp/1,2,3,4,5,6,7,8,9]\"]",
+            "remote_ts: 9 ranges found, expected 1 to 8; add another child for the rest",
         ),
         (
             "\"192.0.2.2\"",
@@ -403,6 +407,61 @@ fn the_suite_says_which_keys_a_connection_needs() {
         ),
     ] {
         let e = of(suite, secrets).unwrap_err().to_string();
+        assert!(e.contains(expected), "{e}\n{expected}");
+    }
+}
+
+#[test]
+fn a_childs_sas_carry_every_pair_of_its_two_lists() {
+    let lists = CHILD.replace(
+        "[\"10.2.0.0/24\"]",
+        "[\"10.2.0.0/24[tcp/80,443]\", \"10.3.0.7-10.3.0.9\"]",
+    );
+    let config = valid(&[PORTS, &lists, &secret(32, 32)].concat());
+    assert_eq!(config.policies[0].selectors.len(), 3);
+    for sa in &config.sas {
+        assert_eq!(sa.selectors.remote().len(), 3);
+        assert!(
+            config.policies[0]
+                .selectors
+                .iter()
+                .all(|s| sa.selectors.contains(s))
+        );
+    }
+}
+
+#[test]
+fn flags_and_directions_of_policies_are_read_and_checked() {
+    let policy = |more: &str| {
+        let text = "[policies.p]\nlocal_ts = [\"10.1.0.0/24\"]\nremote_ts = [\"10.2.0.0/24\"]\n";
+        [PORTS, text, more].concat()
+    };
+    let p = valid(&policy(
+        "action = \"protect\"\npfp = [\"local_addr\", \"remote_port\"]",
+    ));
+    let flags = adit_abi::FromPacket::LOCAL_ADDRESS.with(adit_abi::FromPacket::REMOTE_PORT);
+    assert_eq!(p.policies[0].from_packet, flags);
+    let p = valid(&policy("action = \"bypass\"\ndirection = \"in\""));
+    assert_eq!(p.policies[0].applies, adit_abi::Applies::Inbound);
+    for (more, expected) in [
+        (
+            "action = \"protect\"\npfp = [\"address\"]",
+            "policies.p.pfp: \"address\" found, expected local_addr, remote_addr, protocol, local_port, remote_port",
+        ),
+        (
+            "action = \"discard\"\npfp = [\"protocol\"]",
+            "policies.p.pfp: flags found, expected none; only a policy with action \"protect\"",
+        ),
+        (
+            "action = \"protect\"\ndirection = \"out\"",
+            "policies.p.direction: \"out\" found, expected \"both\"; what protects goes both ways",
+        ),
+        (
+            "action = \"bypass\"\ndirection = \"up\"",
+            "policies.p.direction: \"up\" found, expected \"both\" or \"in\" or \"out\"",
+        ),
+    ] {
+        let e = errors(&policy(more)).join("\n");
         assert!(e.contains(expected), "{e}\n{expected}");
     }
 }

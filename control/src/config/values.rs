@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use adit_abi::Address;
+use adit_abi::{Address, FromPacket};
 use toml::Spanned;
 
 use super::error::{Report, join};
@@ -154,8 +154,8 @@ impl Section<'_, '_> {
         };
         let mut out = Vec::new();
         for item in list.get_ref() {
-            match SelectorSide::parse(item.get_ref()) {
-                Ok(side) => out.push(side),
+            match SelectorSide::parse_list(item.get_ref()) {
+                Ok(sides) => out.extend(sides),
                 Err(expected) => {
                     let found = format!("{:?} found", item.get_ref());
                     let remedy = "write for example \"10.1.0.0/24\" or \"10.1.0.0/24[tcp/80]\"";
@@ -165,6 +165,35 @@ impl Section<'_, '_> {
         }
         out
     }
+}
+
+impl Section<'_, '_> {
+    /// The PFP flags of a policy (RFC 4301 §4.4.1.2).
+    pub fn from_packet(&mut self, field: &Field<Vec<Spanned<String>>>) -> FromPacket {
+        let mut flags = FromPacket::default();
+        for item in field.iter().flat_map(|list| list.get_ref()) {
+            match flag_named(item.get_ref()) {
+                Some(flag) => flags = flags.with(flag),
+                None => {
+                    let found = format!("{:?} found", item.get_ref());
+                    let remedy = "an SA takes these fields from the packet that asks for it";
+                    self.wrong("pfp", item, found, flag_names(), remedy);
+                }
+            }
+        }
+        flags
+    }
+}
+
+/// The PFP flag of this name.
+pub(crate) fn flag_named(name: &str) -> Option<FromPacket> {
+    let mut flags = FromPacket::NAMES.iter();
+    flags.find(|(n, _)| *n == name).map(|(_, flag)| *flag)
+}
+
+/// All their names.
+pub(crate) fn flag_names() -> String {
+    FromPacket::NAMES.map(|(name, _)| name).join(", ")
 }
 
 fn parse_time(text: &str) -> Option<u64> {

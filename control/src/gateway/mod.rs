@@ -1,5 +1,6 @@
 //! The gateway: everything that control knows and does, short of the loop that drives it ([`crate::daemon`]).
 
+mod acquires;
 mod ike;
 mod network;
 mod plane;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_abi::message::{Setup, ToDataplane};
-use adit_abi::{SaKey, Side};
+use adit_abi::{SaKey, Selector, Side};
 use adit_vici::Message;
 
 use crate::config::Config;
@@ -69,6 +70,8 @@ pub struct Gateway {
     initiations: Vec<ike::Initiation>,
     answers: VecDeque<(Ticket, Message)>,
     notices: VecDeque<(&'static str, Message)>,
+    /// SAs that were asked for lately.
+    asked: HashMap<(u32, Selector), Instant>,
     limit: crate::rate_limit::RateLimit,
 }
 

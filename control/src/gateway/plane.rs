@@ -247,16 +247,20 @@ impl Gateway {
             }
             Event::Acquire {
                 policy,
-                source,
-                destination,
+                flow,
+                ports,
             } => {
-                let name = self.sadb.policy_name(policy).unwrap_or_default();
-                self.ike_acquire(&name);
-                let Some(quiet) = self.limit.admit("acquire", Instant::now()) else {
-                    return;
-                };
-                debug!(policy = %name, %source, %destination, quiet, "a packet needs an SA");
+                if let Some(acquire) = self.sadb.acquire(policy, flow, ports) {
+                    self.handle_acquire(&acquire);
+                }
             }
+            Event::Discarded {
+                policy,
+                reason,
+                inbound,
+                flow,
+                ports,
+            } => self.audit_discard(policy, reason, inbound, &flow, ports),
         }
     }
 

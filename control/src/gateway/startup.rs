@@ -161,6 +161,7 @@ impl Gateway {
             initiations: Vec::new(),
             answers: Default::default(),
             notices: Default::default(),
+            asked: HashMap::new(),
             limit: RateLimit::default(),
         };
         gateway.close()?;

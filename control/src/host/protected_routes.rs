@@ -375,6 +375,8 @@ mod tests {
             selectors: pairs(&side(local), &side(remote)).unwrap(),
             action: Action::Protect,
             priority: 1,
+            applies: Default::default(),
+            from_packet: Default::default(),
             origin: Origin::File,
         }
     }

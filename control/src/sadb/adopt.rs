@@ -79,6 +79,8 @@ impl Sadb {
                         selectors: Vec::new(),
                         action: record.action(),
                         priority: record.priority,
+                        applies: record.applies(),
+                        from_packet: record.from_packet(),
                         origin: Origin::from_cookie(record.cookie),
                     },
                     slots: Vec::new(),
@@ -91,13 +93,16 @@ impl Sadb {
             let record = Zeroizing::new(record);
             let entry = SaEntry::new(sa, Stage::Installed, &record, 0);
             sas.push((record.key(), entry));
+            self.selector_sets.note(self.writer.reader(), &record);
         }
         // In the order in which they were put in, so that the same ones belong together.
         sas.sort_unstable_by_key(|(_, entry)| entry.unique);
         for (key, entry) in sas {
             self.next_unique = self.next_unique.max(entry.unique.saturating_add(1));
             self.remember(key, entry);
+            self.find_part(&entry);
         }
+        self.selector_sets.drop_unused(&mut self.writer);
     }
 
     fn drop_what_the_file_dropped(&mut self, file: &Self) {
@@ -147,12 +152,15 @@ impl Sadb {
             // Slots of policies differ between the tables; names do not.
             let policy = record.policy.checked_sub(1).and_then(|slot| {
                 let name = new.policy_name(slot)?;
-                self.protecting_slot(&name, &record.selector).ok()
+                let set = new.reader().selector_set(&record);
+                let set = set.unwrap_or_else(|| record.selector.into());
+                self.protecting_slot(&name, &set).ok()
             });
             record.policy = policy.map_or(0, |slot| slot + 1);
             record.cookie = Origin::from_cookie(record.cookie.into()).cookie(self.next_unique);
             self.next_unique = super::spec::unique_after(self.next_unique);
-            if let Err(e) = self.put(record, last_sequence) {
+            let selectors = new.reader().selector_set(&record);
+            if let Err(e) = self.put(record, selectors, last_sequence) {
                 warn!(slot = sa.slot, sa = ?key, "not put in: {e}");
             }
         }

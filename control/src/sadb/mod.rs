@@ -7,9 +7,11 @@
 //!
 //! Names live in maps here and, for policies, in the region; [`Sadb::adopt`] finds them again after a restart.
 
+mod acquires;
 mod adopt;
 mod packet_rules;
 mod pairs;
+mod parts;
 mod policies;
 mod reload;
 #[cfg(test)]
@@ -24,12 +26,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use adit_abi::message::{MAX_PREPARE, Prepare, ToDataplane};
 use adit_abi::{
     Address, Capacity, Direction, PolicyReader, PolicyWriter, RegionError, SaKey, SaRecord, SaRef,
-    StateRegion,
+    SelectorSet, StateRegion,
 };
 use zeroize::Zeroizing;
 
+pub use acquires::{Acquire, Answer};
 pub use packet_rules::{Cut, FlowLabel, PacketRules, parse_tfc_padding};
 use pairs::{Pairs, Single};
+use parts::{Parts, SelectorSets};
 pub use policies::PolicyEntry;
 pub use reload::Reload;
 pub use spec::{DontFragment, Encap, Lifetime, Origin, PolicySpec, SaSpec, SadbError};
@@ -114,6 +118,8 @@ pub struct Sadb {
     /// SAs by the first slot of their policy, the oldest first.
     by_policy: HashMap<u32, BTreeSet<(u32, SaKey)>>,
     pairs: Pairs,
+    parts: Parts,
+    selector_sets: SelectorSets,
     /// Outer destinations of outbound SAs, and of how many.
     far_ends: BTreeMap<Address, u32>,
     pending: HashMap<u64, Pending>,
@@ -145,6 +151,8 @@ impl Sadb {
             by_slot: HashMap::new(),
             by_policy: HashMap::new(),
             pairs: Pairs::default(),
+            parts: Parts::default(),
+            selector_sets: SelectorSets::default(),
             far_ends: BTreeMap::new(),
             pending: HashMap::new(),
             expiries: BTreeSet::new(),
@@ -198,22 +206,43 @@ impl Sadb {
     pub fn add_sa(&mut self, spec: &SaSpec, now: u64) -> Result<Stage, SadbError> {
         spec.check(self.capacity().window)?;
         let policy = match &spec.policy {
-            Some(name) => Some(self.protecting_slot(name, &spec.selector)?),
+            Some(name) => Some(self.protecting_slot(name, &spec.selectors)?),
             None => None,
         };
         let unique = self.next_unique;
         let record = spec.record(now, policy, unique);
-        let stage = self.put(record, spec.last_sequence)?;
+        let several = spec.selectors.single().is_none();
+        let stage = self.put(
+            record,
+            several.then_some(spec.selectors),
+            spec.last_sequence,
+        )?;
         self.next_unique = spec::unique_after(unique);
         Ok(stage)
     }
 
-    fn put(&mut self, record: Zeroizing<SaRecord>, last_sequence: u64) -> Result<Stage, SadbError> {
+    /// Puts a record in, with its selectors if it has several.
+    fn put(
+        &mut self,
+        mut record: Zeroizing<SaRecord>,
+        selectors: Option<SelectorSet>,
+        last_sequence: u64,
+    ) -> Result<Stage, SadbError> {
         let key = record.key();
         if self.sas.contains_key(&key) {
             return Err(SadbError::KeyInUse(key));
         }
-        let sa = self.writer.reserve_sa()?;
+        record.selector_set = 0;
+        if let Some(set) = selectors {
+            record.selector_set = self.selector_sets.hold(&mut self.writer, &set)? + 1;
+        }
+        let sa = match self.writer.reserve_sa() {
+            Ok(sa) => sa,
+            Err(e) => {
+                self.selector_sets.let_go(&mut self.writer, &record);
+                return Err(e.into());
+            }
+        };
         let entry = SaEntry::new(sa, Stage::Preparing, &record, last_sequence);
         self.remember(key, entry);
         let pending = Pending { sa, record };
@@ -240,6 +269,7 @@ impl Sadb {
         if let Err(e) = self.writer.publish_sa(pending.sa, &pending.record) {
             // The writer gave the slot back.
             self.forget(&key);
+            self.selector_sets.let_go(&mut self.writer, &pending.record);
             self.changes.push_back(Change::Refused(key));
             return Err(e.into());
         }
@@ -341,12 +371,20 @@ impl Sadb {
         let entry = self.forget(key).ok_or(SadbError::NoSa(*key))?;
         match entry.stage {
             Stage::Preparing => {
-                self.pending.retain(|_, p| p.sa != entry.sa);
+                let gone: Vec<_> = self.pending.extract_if(|_, p| p.sa == entry.sa).collect();
                 self.writer.cancel_sa(entry.sa);
+                for (_, pending) in gone {
+                    self.selector_sets.let_go(&mut self.writer, &pending.record);
+                }
             }
             Stage::Installed => {
                 self.unlink_policy_from(&entry);
+                let record = self.reader().sa(entry.sa).map(Zeroizing::new);
                 self.writer.remove_sa(entry.sa);
+                // After the SA: a reader that finds it live has its own selectors.
+                if let Some(record) = record {
+                    self.selector_sets.let_go(&mut self.writer, &record);
+                }
             }
         }
         Ok(())

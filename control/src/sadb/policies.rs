@@ -1,6 +1,9 @@
 //! The SPD, and which SA a PROTECT entry seals into.
 
-use adit_abi::{Action, Direction, PolicyName, SaKey, SaRecord, SaRef, Selector};
+use adit_abi::{
+    Action, Applies, Direction, PolicyName, PolicyReader, SaKey, SaRecord, SaRef, Selector,
+    SelectorSet,
+};
 use zeroize::Zeroizing;
 
 use super::{PolicySpec, SaEntry, Sadb, SadbError, Stage};
@@ -14,17 +17,12 @@ pub struct PolicyEntry {
     pub slots: Vec<u32>,
 }
 
-/// Whether everything that `inner` covers is covered by `outer`.
-fn contains(outer: &Selector, inner: &Selector) -> bool {
-    let ports =
-        |o: &adit_abi::PortRange, i: &adit_abi::PortRange| o.first <= i.first && i.last <= o.last;
-    outer.local_first <= inner.local_first
-        && inner.local_last <= outer.local_last
-        && outer.remote_first <= inner.remote_first
-        && inner.remote_last <= outer.remote_last
-        && (outer.protocol == 0 || outer.protocol == inner.protocol)
-        && ports(&outer.local_ports, &inner.local_ports)
-        && ports(&outer.remote_ports, &inner.remote_ports)
+/// Whether an SA covers everything that a selector does.
+pub(super) fn carries(reader: &PolicyReader, record: &SaRecord, selector: &Selector) -> bool {
+    match reader.selector_set(record) {
+        Some(set) => set.contains(selector),
+        None => record.selector_set == 0 && record.selector.contains(selector),
+    }
 }
 
 impl Sadb {
@@ -59,6 +57,13 @@ impl Sadb {
         spec.kept_name()?;
         if spec.selectors.is_empty() {
             return Err(SadbError::NoSelector);
+        }
+        if spec.action == Action::Protect {
+            if spec.applies != Applies::Both {
+                return Err(SadbError::OneWay(spec.name.clone()));
+            }
+        } else if !spec.from_packet.is_empty() {
+            return Err(SadbError::FromPacket(spec.name.clone()));
         }
         if self.policies.contains_key(&spec.name) {
             return Err(SadbError::NameInUse(spec.name.clone()));
@@ -151,24 +156,22 @@ impl Sadb {
         }
         let mut covered = false;
         for (selector, slot) in policy.spec.selectors.iter().zip(&policy.slots) {
-            if contains(&record.selector, selector) {
+            if carries(self.writer.reader(), &record, selector) {
                 self.writer.link(*slot, Some(entry.sa));
                 covered = true;
             }
         }
-        if covered {
+        // One that covers a part of the policy it belongs to is found without a link.
+        let part = record.policy.checked_sub(1);
+        if covered || part.is_some_and(|slot| policy.slots.contains(&slot)) {
             Ok(())
         } else {
             Err(SadbError::NotCovered(name.to_owned()))
         }
     }
 
-    /// The slot under which an SA of this policy and selector is filed.
-    pub(super) fn protecting_slot(
-        &self,
-        name: &str,
-        selector: &Selector,
-    ) -> Result<u32, SadbError> {
+    /// The slot under which an SA of this policy is filed: one that it covers, or one that covers it.
+    pub(super) fn protecting_slot(&self, name: &str, sa: &SelectorSet) -> Result<u32, SadbError> {
         let entry = self
             .policies
             .get(name)
@@ -176,13 +179,11 @@ impl Sadb {
         if entry.spec.action != Action::Protect {
             return Err(SadbError::NotProtect(name.to_owned()));
         }
-        let covered = entry
-            .spec
-            .selectors
-            .iter()
-            .zip(&entry.slots)
-            .find(|(s, _)| contains(selector, s));
-        covered
+        let slots = || entry.spec.selectors.iter().zip(&entry.slots);
+        let within = |s: &Selector| sa.pairs().all(|pair| s.contains(&pair));
+        slots()
+            .find(|(s, _)| sa.contains(s))
+            .or_else(|| slots().find(|(s, _)| within(s)))
             .map(|(_, slot)| *slot)
             .or_else(|| entry.slots.first().copied())
             .ok_or_else(|| SadbError::NoPolicy(name.to_owned()))
@@ -199,10 +200,15 @@ impl Sadb {
         let Some(entry) = self.policy_in(first) else {
             return;
         };
+        let mut whole = false;
         for (selector, slot) in entry.spec.selectors.iter().zip(&entry.slots) {
-            if contains(&record.selector, selector) {
+            if carries(self.writer.reader(), record, selector) {
                 self.writer.link(*slot, Some(sa));
+                whole = true;
             }
+        }
+        if !whole {
+            self.add_part(sa, record);
         }
     }
 
@@ -211,15 +217,21 @@ impl Sadb {
         if gone.direction != Direction::Outbound {
             return;
         }
+        self.remove_part(gone);
         let Some(entry) = gone.policy.and_then(|first| self.policy_in(first)) else {
             return;
         };
         for (selector, slot) in entry.spec.selectors.iter().zip(&entry.slots) {
-            if self.writer.reader().link(*slot) != Some(gone.sa) {
+            let link = self.writer.reader().policy_link(*slot);
+            if link.several || link.sa != Some(gone.sa) {
                 continue;
             }
             self.writer
                 .link(*slot, self.newest_for(selector, &entry.slots));
+        }
+        // Where nothing covers all of it any more, those that cover parts have their turn.
+        if let Some(name) = gone.policy.and_then(|first| self.policy_name(first)) {
+            self.link_parts(&name);
         }
     }
 
@@ -236,7 +248,7 @@ impl Sadb {
             let record = self.writer.reader().sa(e.sa).map(Zeroizing::new);
             e.direction == Direction::Outbound
                 && e.stage == Stage::Installed
-                && record.is_some_and(|r| contains(&r.selector, selector))
+                && record.is_some_and(|r| carries(self.writer.reader(), &r, selector))
         };
         // Newest first: the search ends at once, however many there are.
         let newest = |slot: &u32| {

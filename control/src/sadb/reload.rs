@@ -135,7 +135,9 @@ impl Sadb {
         for key in lost {
             let _ = self.remove_sa(&key);
         }
+        let name = spec.name.clone();
         self.file_policy(spec, slots);
+        self.file_parts_again(&name);
         Ok(())
     }
 }

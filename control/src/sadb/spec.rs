@@ -1,8 +1,8 @@
 //! What somebody asks for: an SA or a policy, before it has a place in the table.
 
 use adit_abi::{
-    Action, Address, Direction, Limits, Mode, PolicyName, PolicyRecord, Protocol, SaFlags, SaKey,
-    SaRecord, Selector, Spi,
+    Action, Address, Applies, Direction, FromPacket, Limits, Mode, PolicyName, PolicyRecord,
+    Protocol, SaFlags, SaKey, SaRecord, Selector, SelectorSet, Spi,
 };
 use thiserror::Error;
 use zerocopy::FromZeros;
@@ -133,7 +133,7 @@ pub struct SaSpec {
     /// Past it, packets are dropped and the SA goes.
     pub hard: Lifetime,
     /// What may travel through it; `local` is the protected side of this gateway.
-    pub selector: Selector,
+    pub selectors: SelectorSet,
     /// The policy it belongs to, by name.
     pub policy: Option<String>,
     /// Whether this end sends NAT keepalives.
@@ -223,6 +223,17 @@ pub enum SadbError {
     /// A name that cannot be kept.
     #[error("the name {0:?} must have 1 to {max} bytes, no zero byte", max = PolicyName::MAX)]
     Name(String),
+    /// An SA that covers nothing.
+    #[error("the SA covers nothing: no local and remote end are of one family and protocol")]
+    NothingCovered,
+    /// PFP flags on a policy that asks for no SAs.
+    #[error(
+        "the policy {0:?} takes fields from packets, which only a PROTECT policy does: leave pfp out"
+    )]
+    FromPacket(String),
+    /// A PROTECT policy of one direction.
+    #[error("the policy {0:?} protects, and that goes both ways: leave direction out")]
+    OneWay(String),
     /// A policy that covers nothing.
     #[error("a policy needs at least one pair of local and remote addresses of one family")]
     NoSelector,
@@ -287,6 +298,9 @@ impl SaSpec {
                 destination: self.destination,
             });
         }
+        if self.selectors.pairs().next().is_none() {
+            return Err(SadbError::NothingCovered);
+        }
         if self.mode == Mode::Transport {
             return Err(SadbError::Transport);
         }
@@ -329,7 +343,11 @@ impl SaSpec {
         fill(&mut r.auth_key, self.auth_key.bytes());
         r.soft = self.soft.limits(now);
         r.hard = self.hard.limits(now);
-        r.selector = self.selector;
+        // Several selectors lie in a table of their own; the SA's place there is put in with the SA.
+        r.selector = self
+            .selectors
+            .single()
+            .unwrap_or_else(|| self.selectors.hull());
         r.cookie = self.origin.cookie(unique);
         r.installed = (now / 1_000_000_000) as u32;
         r
@@ -365,6 +383,10 @@ pub struct PolicySpec {
     pub action: Action,
     /// The lowest number that covers a packet decides.
     pub priority: u64,
+    /// In which directions it counts; PROTECT always counts in both.
+    pub applies: Applies,
+    /// Fields that its SAs take from the packet that asked for them (PFP, RFC 4301 §4.4.1.2).
+    pub from_packet: FromPacket,
     /// Where it comes from.
     pub origin: Origin,
 }
@@ -384,6 +406,8 @@ impl PolicySpec {
     pub fn records(&self) -> impl Iterator<Item = PolicyRecord> {
         self.selectors.iter().map(|selector| {
             let mut r = PolicyRecord::new(*selector, self.priority, self.action);
+            r.applies = self.applies as u8;
+            r.from_packet = self.from_packet.bits();
             r.cookie = self.origin.number().into();
             r
         })

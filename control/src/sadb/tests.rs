@@ -13,6 +13,8 @@ use crate::esp_proposal::EspProposal;
 use crate::secret::Secret;
 use crate::selector_syntax::{SelectorSide, pairs};
 
+mod parts;
+
 const SECOND: u64 = 1_000_000_000;
 
 fn small() -> Capacity {
@@ -43,6 +45,8 @@ pub(super) fn policy(name: &str, remote: &str) -> PolicySpec {
         selectors: pairs(&[side("10.1.0.0/24")], &[side(remote)]).unwrap(),
         action: Action::Protect,
         priority: 10,
+        applies: Default::default(),
+        from_packet: Default::default(),
         origin: Origin::Command,
     }
 }
@@ -64,7 +68,9 @@ pub(super) fn outbound(spi: u32, policy: &str, remote: &str) -> SaSpec {
         window: 1024,
         soft: Lifetime::default(),
         hard: Lifetime::default(),
-        selector: SelectorSide::pair(&side("10.1.0.0/24"), &side(remote)).unwrap(),
+        selectors: SelectorSide::pair(&side("10.1.0.0/24"), &side(remote))
+            .unwrap()
+            .into(),
         policy: Some(policy.into()),
         keepalive: false,
         dscp: None,
@@ -346,7 +352,9 @@ fn an_sa_is_linked_only_to_the_selectors_that_it_covers() {
     sadb.add_sa(&outbound(0x1000, "net", "10.2.0.0/24"), 0)
         .unwrap();
     let mut six = outbound(0x1001, "net", "10.2.0.0/24");
-    six.selector = SelectorSide::pair(&side("fd00:1::/64"), &side("fd00:2::/64")).unwrap();
+    six.selectors = SelectorSide::pair(&side("fd00:1::/64"), &side("fd00:2::/64"))
+        .unwrap()
+        .into();
     sadb.add_sa(&six, 0).unwrap();
     let spis: Vec<_> = slots
         .iter()

@@ -151,6 +151,11 @@ impl MemoryGateway {
         let fd = policy.reader().fd().try_clone_to_owned().expect("dup");
         let reader = Arc::new(PolicyReader::open(fd).expect("a region just made"));
         lay_out(&mut policy, site);
+        // What has no SA is dropped at once; tests of holding change it.
+        policy.set_settings(&Settings {
+            hold_seconds: 0,
+            ..Settings::default()
+        });
         let snapshot = Arc::new(Snapshot::compile(&reader));
         let (worker, [inside, outside, host]) =
             start(0, umem, &reader, &state, &snapshot, *plan, &mut wrap);

@@ -70,6 +70,11 @@ impl Bypassed {
         }
     }
 
+    /// A packet that was held for an SA, and control said that it goes on in clear.
+    pub(crate) fn answered(packet: Packet) -> Self {
+        Self(packet)
+    }
+
     /// An IKE message on its way to this gateway's own IKE.
     pub(crate) fn ike(packet: Packet) -> Self {
         //= RFC 4301 §4.4.1: IKE traffic is bypassed, whatever the SPD says

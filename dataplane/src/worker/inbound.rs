@@ -214,6 +214,10 @@ impl Stages {
             Decision::Drop(reason, _) => reason,
             Decision::Bypass(_) | Decision::Seal(_) => DropReason::NoPolicy,
         };
+        //= RFC 4301 §5.2: what is discarded can be audited, with its selector fields
+        let (flow, ports) = (packet.flow_inward(), packet.ports.is_some());
+        turn.events
+            .discarded(decision.policy(), reason, true, flow, ports);
         turn.ledger.drop(packet.frame, reason);
     }
 

@@ -10,6 +10,7 @@
 //!
 //! Nothing here allocates, locks or logs per packet. A context is allocated once per SA.
 
+mod acquire;
 mod inbound;
 mod outbound;
 mod turn_count;
@@ -22,8 +23,10 @@ use adit_abi::{
 };
 
 pub use crate::forward::ports::WorkerPort;
+pub use acquire::Answer;
 pub use turn_count::TurnCount;
 
+use crate::acquire::Held;
 use crate::classify::{Ingress, classify};
 use crate::crypto::Provider;
 use crate::esp::tfc::DummyLengths;
@@ -47,6 +50,9 @@ use crate::udp_encap;
 /// Keepalives that may wait for the next turn.
 const MAX_KEEPALIVES: usize = 1024;
 
+/// Answers about held packets that may wait for the next turn.
+const MAX_ANSWERS: usize = 256;
+
 /// What a worker is told between turns.
 pub enum Change {
     /// Other regions are in force.
@@ -62,6 +68,8 @@ pub enum Change {
     Keepalive(SaRef),
     /// Send so many dummy packets through this outbound SA (RFC 4303 §2.6).
     Dummies(SaRef, u16),
+    /// Control says what becomes of packets held for an SA.
+    Answer(Answer),
 }
 
 /// The regions and the snapshot in force.
@@ -79,6 +87,7 @@ pub(crate) struct Stages {
     reassembly: Reassembly,
     fragments: FragmentPorts,
     dummy_lengths: DummyLengths,
+    held: Held,
 }
 
 /// One worker.
@@ -91,6 +100,7 @@ pub struct Worker {
     event_limits: EventLimits,
     keepalives: Vec<SaRef>,
     dummies: Vec<(SaRef, u16)>,
+    answers: Vec<Answer>,
     notify: Option<OwnedFd>,
     /// The snapshot changed since the last turn.
     fresh: bool,
@@ -120,6 +130,7 @@ impl Worker {
                 reassembly: Reassembly::default(),
                 fragments: FragmentPorts::default(),
                 dummy_lengths: DummyLengths::default(),
+                held: Held::new(chunk),
             },
             tables: Tables {
                 policy,
@@ -131,6 +142,7 @@ impl Worker {
             event_limits: EventLimits::default(),
             keepalives: Vec::with_capacity(MAX_KEEPALIVES),
             dummies: Vec::new(),
+            answers: Vec::with_capacity(MAX_ANSWERS),
             notify: None,
             fresh: false,
             statistics_due: 0,
@@ -160,6 +172,11 @@ impl Worker {
             Change::Dummies(sa, count) => {
                 if self.dummies.len() < MAX_KEEPALIVES {
                     self.dummies.push((sa, count));
+                }
+            }
+            Change::Answer(answer) => {
+                if self.answers.len() < MAX_ANSWERS {
+                    self.answers.push(answer);
                 }
             }
         }
@@ -192,7 +209,8 @@ impl Worker {
             tally: PolicyTally::default(),
         };
         let stages = &mut self.stages;
-        if std::mem::take(&mut self.fresh) {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh {
             stages
                 .forward
                 .send_resolved(&turn.snapshot.fib, &mut turn.ledger);
@@ -207,6 +225,7 @@ impl Worker {
             received += stages.receive(&mut turn, at);
         }
         stages.reassemble(&mut turn);
+        stages.serve_held(&mut turn, &mut self.answers, fresh);
         stages.send_errors(&mut turn);
         stages.forward.expire(&mut turn);
         stages.sad.sweep(turn.policy);
@@ -263,6 +282,11 @@ impl Worker {
     /// Fragments of outer packets that wait for the others.
     pub fn fragments_held(&self) -> usize {
         self.stages.reassembly.fragments()
+    }
+
+    /// Flows that wait for an SA.
+    pub fn held(&self) -> usize {
+        self.stages.held.len()
     }
 
     /// Free frames at hand.

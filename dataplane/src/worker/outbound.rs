@@ -1,7 +1,7 @@
 //! From inside to outside: SPD, SAD, PMTU, seal (RFC 4301 §5.1).
 
 use adit_abi::{
-    Direction, DropReason, Mode, PolicyLink, SaFlags, SaKey, SaRef, Side, WorkerCounter,
+    Direction, DropReason, Flow, Mode, PolicyLink, SaFlags, SaKey, SaRef, Side, WorkerCounter,
 };
 use arrayvec::ArrayVec;
 
@@ -60,23 +60,30 @@ impl Stages {
                 Err(packet) => packet,
             };
             match decision {
-                Decision::Drop(reason, _) => turn.ledger.drop(packet.frame, reason),
+                Decision::Drop(reason, policy) => {
+                    let (flow, ports) = (packet.flow_outward(), packet.ports.is_some());
+                    turn.events.discarded(policy, reason, false, flow, ports);
+                    turn.ledger.drop(packet.frame, reason);
+                }
                 Decision::Seal(policy) => match self.sa_for(turn, policy, &packet) {
                     Some(sa) => to_seal.push((sa, packet)),
-                    None => {
-                        //= RFC 4301 §6.2: for an error that goes by what it quotes no SA is made
-                        if !goes_by_quote(turn, &packet) {
-                            turn.events
-                                .acquire(policy, packet.source, packet.destination);
-                        }
+                    //= RFC 4301 §6.2: for an error that goes by what it quotes no SA is made
+                    None if goes_by_quote(turn, &packet) => {
                         turn.ledger.drop(packet.frame, DropReason::NoSa);
                     }
+                    //= RFC 4301 §5.1: where there is no SA yet, IKE is asked for one
+                    None => self.hold(turn, policy, packet),
                 },
                 Decision::Bypass(_) => turn.ledger.drop(packet.frame, DropReason::NoPolicy),
             }
         }
+        self.seal_all(turn, &mut to_seal);
+    }
+
+    /// Seals and sends packets run by run.
+    pub(super) fn seal_all(&mut self, turn: &mut Turn<'_>, to_seal: &mut BySa<Packet>) {
         let mut run = Packets::new();
-        while let Some(sa) = take_run(&mut to_seal, &mut run) {
+        while let Some(sa) = take_run(to_seal, &mut run) {
             if let Err(reason) = self.seal_run(turn, sa, &mut run) {
                 for packet in run.drain(..) {
                     turn.ledger.drop(packet.frame, reason);
@@ -110,11 +117,25 @@ impl Stages {
     /// The SA that a packet under this policy is sealed into, if it is in the table.
     #[inline]
     fn sa_for(&mut self, turn: &Turn<'_>, policy: u32, packet: &Packet) -> Option<SaRef> {
+        let (flow, ports) = (packet.flow_outward(), packet.ports.is_some());
+        self.sa_for_flow(turn, policy, &flow, ports, Some(packet))
+    }
+
+    /// The same for what selectors see of a packet; `quote` is one that may go by what it quotes.
+    #[inline]
+    pub(super) fn sa_for_flow(
+        &mut self,
+        turn: &Turn<'_>,
+        policy: u32,
+        flow: &Flow,
+        ports: bool,
+        quote: Option<&Packet>,
+    ) -> Option<SaRef> {
         let link = turn.policy.policy_link(policy);
         if link.is_plain() {
             return link.sa.filter(|sa| turn.policy.is_live(*sa));
         }
-        self.sa_of_several(turn, policy, &link, packet)
+        self.sa_of_several(turn, policy, &link, flow, ports, quote)
     }
 
     /// The same where each of the policy's SAs carries a part of what it covers (RFC 4301 §4.4.1.2, §4.4.2).
@@ -124,21 +145,23 @@ impl Stages {
         turn: &Turn<'_>,
         policy: u32,
         link: &PolicyLink,
-        packet: &Packet,
+        flow: &Flow,
+        ports: bool,
+        quote: Option<&Packet>,
     ) -> Option<SaRef> {
-        let (flow, ports) = (packet.flow_outward(), packet.ports.is_some());
-        let by_quote = goes_by_quote(turn, packet);
+        let by_quote = quote.is_some_and(|packet| goes_by_quote(turn, packet));
         let window = turn.state.capacity().window;
         let mut carries = |sa: &SaRef, by_flow: bool| {
             turn.policy.is_live(*sa)
                 && self.sad.context(turn.policy, window, *sa).is_ok_and(|c| {
                     c.direction == Direction::Outbound
                         && (!by_flow || c.record.policy.checked_sub(1) == Some(policy))
-                        && (c.covers(&flow, ports) == Some(true)
-                            || by_quote && icmp_errors::may_leave(c, packet))
+                        && (c.covers(flow, ports) == Some(true)
+                            || by_quote
+                                && quote.is_some_and(|packet| icmp_errors::may_leave(c, packet)))
                 })
         };
-        let mut by_flow = turn.policy.sas_by_flow(policy, link, &flow);
+        let mut by_flow = turn.policy.sas_by_flow(policy, link, flow);
         by_flow
             .find(|sa| carries(sa, true))
             .or_else(|| turn.policy.sas_of(link).find(|sa| carries(sa, false)))

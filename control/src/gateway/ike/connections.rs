@@ -83,6 +83,8 @@ impl Gateway {
             selectors: selectors_of(&local, &remote),
             action: adit_abi::Action::Protect,
             priority: if priority == 0 { PRIORITY } else { priority },
+            applies: Default::default(),
+            from_packet: Default::default(),
             origin: Origin::Ike,
         })
         .map_err(|e| format!("{policy}: {e}"))

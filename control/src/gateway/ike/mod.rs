@@ -5,7 +5,9 @@ mod events;
 
 use std::sync::Arc;
 
-use adit_abi::{Action, Address, Direction, PortRange, SaKey, SaRef, Selector};
+use adit_abi::{
+    Action, Address, Direction, PortRange, SaKey, SaRef, Selector, SelectorEnd, SelectorSet,
+};
 use adit_ike::endpoint::{Answer, Ask, AskId, Input, Install, Output, Remove, Selectors};
 use adit_ike::time::Instant;
 use adit_ike::wire::v2::IpSelector;
@@ -195,13 +197,19 @@ impl Gateway {
             selectors,
             action: Action::Protect,
             priority: if priority == 0 { PRIORITY } else { priority },
+            applies: Default::default(),
+            from_packet: Default::default(),
             origin: Origin::Ike,
         })?;
         Ok(name.into())
     }
 
     fn sa_spec(&self, install: &Install, policy: &Arc<str>) -> Option<SaSpec> {
-        let selector = selectors(&install.selectors).first().copied()?;
+        let ends = |of: &[IpSelector]| of.iter().map(|s| Side::from(s).end()).collect::<Vec<_>>();
+        let selectors = SelectorSet::new(
+            &ends(&install.selectors.local),
+            &ends(&install.selectors.remote),
+        )?;
         let settings = self.ike.loaded.get(&install.connection);
         let settings = settings.and_then(|loaded| loaded.children.get(&install.name));
         let most = self.sadb.capacity().window;
@@ -249,7 +257,7 @@ impl Gateway {
                 ..lifetime(&install.soft)
             },
             hard: lifetime(&install.hard),
-            selector,
+            selectors,
             policy: Some(policy.to_string()),
             keepalive: outer.keepalive && install.direction == Direction::Outbound,
             dscp: settings.is_some_and(|s| !s.copy_dscp).then_some(0),
@@ -360,6 +368,16 @@ struct Side {
     ports: (u16, u16),
 }
 
+impl Side {
+    fn end(&self) -> SelectorEnd {
+        let (first, last) = self.ports;
+        let mut end = SelectorEnd::new(self.first, self.last);
+        end.protocol = self.protocol;
+        end.ports = PortRange { first, last };
+        end
+    }
+}
+
 impl From<&IpSelector> for Side {
     fn from(s: &IpSelector) -> Self {
         Self {
@@ -379,26 +397,10 @@ fn selectors(of: &Selectors) -> Vec<Selector> {
 
 /// Each pair of two sides of one family whose protocols agree, as the table has it.
 fn selectors_of(local: &[Side], remote: &[Side]) -> Vec<Selector> {
-    let range = |(first, last)| PortRange { first, last };
     let pairs = local
         .iter()
         .flat_map(|l| remote.iter().map(move |r| (l, r)));
-    let one = |(l, r): (&Side, &Side)| {
-        let protocol = match (l.protocol, r.protocol) {
-            (a, b) if a == b || b == 0 => a,
-            (0, b) => b,
-            _ => return None,
-        };
-        (l.first.is_v4() == r.first.is_v4()).then(|| Selector {
-            local_first: l.first,
-            local_last: l.last,
-            remote_first: r.first,
-            remote_last: r.last,
-            local_ports: range(l.ports),
-            remote_ports: range(r.ports),
-            protocol,
-            reserved: [0; 7],
-        })
-    };
-    pairs.filter_map(one).collect()
+    pairs
+        .filter_map(|(l, r)| Selector::of_ends(&l.end(), &r.end()))
+        .collect()
 }
