@@ -61,7 +61,7 @@ enum State {
     Acknowledged(Msk),
     /// The peer's word that it has failed.
     FailureAcknowledged(EapFailure),
-    /// The peer's next message for the server; its method's number, if that stands.
+    /// The peer's next message for the server.
     ForServer,
     /// The server's answer, by [`Authenticator::server`].
     Server,
@@ -243,6 +243,7 @@ impl Authenticator {
                 }
                 _ => self.fail(EapFailure::Server(ServerFault::Incomplete)),
             },
+            //= RFC 3579 §2.6.3 not done: where the server sends no EAP-Failure we do, because IKE's last response has to carry a message
             ServerAnswer::Refused(fault, message) => {
                 let ours = self.fail(EapFailure::Server(fault));
                 let theirs = message.filter(|message| {
