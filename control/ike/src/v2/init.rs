@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::auth::{self, Handshake};
 use super::exchange::Exchange;
+use super::intermediate;
 use super::key_exchange::{self, MOST_GROUPS};
 use super::messages::notified;
 use super::path::Path;
@@ -16,7 +17,7 @@ use crate::config::{AuthMethod, Childless, Connection, Fragmentation, RemoteAuth
 use crate::crypto::auth::Hash;
 use crate::crypto::{IkeKeys, KeMethod, KeSecret, KeyContext, Secret};
 use crate::endpoint::{Context, Failure, IkeSaId, Output, Reason, Starts, Transmit};
-use crate::proposal::{IkeSuite, Proposal, TransformType};
+use crate::proposal::{IkeSuite, Proposal, Transform, TransformType};
 use crate::wire::IkeSpi;
 use crate::wire::v2::{
     ExchangeType, Header, MAX_NONCE, MIN_NONCE, Message, Nonce, Notify, NotifyType, Payload,
@@ -72,12 +73,21 @@ pub(crate) fn start(
 }
 
 /// The proposals that this end offers.
-fn offered(connection: &Connection) -> Vec<Proposal> {
-    connection
-        .proposals
-        .iter()
-        .map(Proposal::without_additional_ke)
-        .collect()
+///
+/// Additional key exchanges need IKE_INTERMEDIATE, so they stay away where the peer does not know it (RFC 9370 §2.2.1).
+fn acceptable(connection: &Connection, intermediate: bool) -> Vec<Proposal> {
+    let all = connection.proposals.iter();
+    if intermediate {
+        return all.cloned().collect();
+    }
+    all.map(Proposal::without_additional_ke).collect()
+}
+
+/// Whether a connection wants additional key exchanges.
+fn wants_intermediate(connection: &Connection) -> bool {
+    let additional = |t: &Transform| matches!(t.kind, TransformType::AddKe(_));
+    let mut all = connection.proposals.iter().flat_map(|p| &p.transforms);
+    all.any(additional)
 }
 
 fn send(sa: &mut IkeSa, cx: &mut Context<'_>, mut state: Box<Initiator>) {
@@ -87,7 +97,8 @@ fn send(sa: &mut IkeSa, cx: &mut Context<'_>, mut state: Box<Initiator>) {
         let cookie = Notify::new(NotifyType::Cookie, cookie.clone());
         payloads.push(Payload::Notify(cookie));
     }
-    let offer = proposals::offer(&offered(&sa.connection), &SpiField::None);
+    let all = acceptable(&sa.connection, true);
+    let offer = proposals::offer(&all, &SpiField::None);
     payloads.push(Payload::SecurityAssociation(offer));
     payloads.push(key_exchange::ke_payload(&state.ke));
     payloads.extend(Nonce::new(state.nonce.clone()).ok().map(Payload::Nonce));
@@ -122,6 +133,9 @@ fn capabilities(connection: &Connection) -> Vec<Payload> {
         .collect();
     let kind = NotifyType::SignatureHashAlgorithms;
     out.push(Payload::Notify(Notify::new(kind, hashes)));
+    if wants_intermediate(connection) {
+        out.push(notify(NotifyType::IntermediateExchangeSupported));
+    }
     if connection.fragmentation != Fragmentation::No {
         out.push(notify(NotifyType::FragmentationSupported));
     }
@@ -162,7 +176,7 @@ pub(crate) fn handle_response(
         Next::Fail(reason) => sa.give_up(cx, reason),
         Next::Auth(handshake) => {
             sa.outgoing.finish();
-            auth::begin(sa, cx, handshake);
+            intermediate::go_on(sa, cx, handshake);
         }
     }
 }
@@ -186,7 +200,7 @@ fn read_response(
     p: &Payloads,
     datagram: &[u8],
 ) -> Next {
-    let ours = offered(&sa.connection);
+    let ours = acceptable(&sa.connection, true);
     if let Some(cookie) = p.notify(NotifyType::Cookie) {
         let fits = (1..=MAX_COOKIE).contains(&cookie.data.len());
         if !fits || state.restarts >= MOST_RESTARTS {
@@ -377,7 +391,8 @@ pub(crate) fn answer(
     let (Some(offer), Some(nonce_i)) = (&p.sa, request.nonce()) else {
         return Verdict::Refused(Notify::new(NotifyType::InvalidSyntax, []), None);
     };
-    let (connection, choice) = match choose(&candidates, offer, from) {
+    let intermediate = p.has(NotifyType::IntermediateExchangeSupported);
+    let (connection, choice) = match choose(&candidates, offer, from, intermediate) {
         Ok(chosen) => chosen,
         Err(failure) => {
             let notify = Notify::new(NotifyType::NoProposalChosen, []);
@@ -455,10 +470,11 @@ fn choose(
     candidates: &[Arc<Connection>],
     offer: &SecurityAssociation,
     from: Arrival,
+    intermediate: bool,
 ) -> Result<(Arc<Connection>, proposals::Choice), Box<Failure>> {
     let mut first = None;
     for connection in candidates {
-        match proposals::choose(offer, &offered(connection)) {
+        match proposals::choose(offer, &acceptable(connection, intermediate)) {
             Ok(choice) => return Ok((connection.clone(), choice)),
             Err(mismatch) => {
                 first.get_or_insert((connection, mismatch));

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::auth;
 use super::exchange::{Exchange, InFlight, Order};
 use super::init;
+use super::intermediate::{self, Inside};
 use super::payloads::Payloads;
 use super::protection::Opened;
 use super::sa::{Arrival, IkeSa, State};
@@ -57,6 +58,10 @@ impl IkeSa {
         let Some(request) = self.outgoing.finish() else {
             return;
         };
+        if header.exchange == ExchangeType::IkeIntermediate {
+            let inside = Inside { first, text: &text };
+            return intermediate::handle_response(self, cx, &header, &inside);
+        }
         self.heard = cx.now;
         match payloads {
             Ok(payloads) => self.on_response(cx, request.exchange, Payloads::sort(payloads)),
@@ -91,7 +96,9 @@ impl IkeSa {
         match self.incoming.order(header.message_id) {
             Order::Stray => return,
             Order::Again => {
-                if protection.vouches(encrypted, datagram) {
+                let earlier = self.earlier.as_ref();
+                let by_earlier = || earlier.is_some_and(|p| p.vouches(encrypted, datagram));
+                if protection.vouches(encrypted, datagram) || by_earlier() {
                     for datagram in self.incoming.last.clone() {
                         self.transmit_between(cx, from.local, from.remote, datagram);
                     }
@@ -106,6 +113,10 @@ impl IkeSa {
         };
         self.arrived(from);
         self.heard = cx.now;
+        if header.exchange == ExchangeType::IkeIntermediate && self.is_half_open() {
+            let inside = Inside { first, text: &text };
+            return intermediate::handle_request(self, cx, &header, &inside);
+        }
         match read(first, &text) {
             Ok(p) => self.on_request(cx, header, p),
             Err(notify) => {

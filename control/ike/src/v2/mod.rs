@@ -8,6 +8,7 @@
 //! | `exchange` | message IDs, the windows, copies |
 //! | `protection` | the encrypted payload, fragments |
 //! | `init` | IKE_SA_INIT, both roles |
+//! | `intermediate` | IKE_INTERMEDIATE with additional key exchanges |
 //! | `auth` | IKE_AUTH, both roles |
 //! | `child` | child SAs: offered, accepted, installed |
 //! | `key_exchange` | nonces and key exchanges |
@@ -28,6 +29,7 @@ mod create_child;
 mod exchange;
 mod informational;
 pub(crate) mod init;
+mod intermediate;
 mod key_exchange;
 mod messages;
 mod narrowing;

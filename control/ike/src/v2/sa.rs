@@ -9,6 +9,7 @@ use super::auth;
 use super::child::ChildSa;
 use super::exchange::{Exchange, Incoming, Outgoing};
 use super::init;
+use super::intermediate;
 use super::path::Path;
 use super::protection::Protection;
 use super::schedule::{Queued, Task};
@@ -42,6 +43,8 @@ pub(crate) struct Peer {
 pub(crate) enum State {
     /// Initiator, IKE_SA_INIT under way.
     Init(Box<init::Initiator>),
+    /// Initiator, IKE_INTERMEDIATE under way.
+    Intermediate(Box<intermediate::Initiator>),
     /// Initiator, IKE_AUTH under way.
     Auth(Box<auth::Initiator>),
     /// Responder, IKE_SA_INIT answered and no more.
@@ -72,6 +75,8 @@ pub(crate) struct IkeSa {
     pub prf: Option<Prf>,
     pub sk_d: Secret,
     pub protection: Option<Box<Protection>>,
+    /// The keys before the last IKE_INTERMEDIATE, for copies of its request.
+    pub earlier: Option<Box<Protection>>,
     pub outgoing: Outgoing,
     pub incoming: Incoming,
     pub queue: VecDeque<Queued>,
@@ -121,6 +126,7 @@ impl IkeSa {
             prf: None,
             sk_d: Secret::default(),
             protection: None,
+            earlier: None,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             queue: VecDeque::new(),
@@ -207,6 +213,7 @@ impl IkeSa {
     /// Both ends have proved who they are.
     pub(super) fn establish(&mut self, cx: &mut Context<'_>) {
         self.state = State::Established;
+        self.earlier = None;
         self.patience = None;
         self.heard = cx.now;
         self.announced = true;

@@ -64,7 +64,7 @@ impl IkeSa {
     pub fn takes_children(&self) -> bool {
         matches!(
             self.state,
-            State::Established | State::Init(_) | State::Auth(_)
+            State::Established | State::Init(_) | State::Intermediate(_) | State::Auth(_)
         )
     }
 
@@ -91,7 +91,7 @@ impl IkeSa {
                 self.queue(Task::DeleteIke(why), cx.now);
                 self.next_task(cx);
             }
-            State::Init(_) | State::Auth(_) | State::HalfOpen(_) => {
+            State::Init(_) | State::Intermediate(_) | State::Auth(_) | State::HalfOpen(_) => {
                 self.starts = None;
                 self.end(cx, why);
             }

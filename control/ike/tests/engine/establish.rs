@@ -398,3 +398,34 @@ fn forced_encapsulation_moves_to_port_4500() {
         assert_eq!((encap.local, encap.remote), (4500, 4500));
     }
 }
+
+#[test]
+fn ml_kem_comes_beside_x25519_where_both_have_it_and_stays_away_where_not() {
+    for (theirs, messages) in [
+        ("aes256gcm16-prfsha256-x25519-ke1_mlkem768", 3),
+        ("aes256gcm16-prfsha256-x25519", 2),
+    ] {
+        for seed in 0..12 {
+            let mut net = Network::pair(|end, c| {
+                let both =
+                    "aes256gcm16-prfsha256-x25519-ke1_mlkem768, aes256gcm16-prfsha256-x25519";
+                let text = if end == A { both } else { theirs };
+                c.proposals = parse_list(Protocol::Ike, text).unwrap();
+            });
+            net.reseed(seed);
+            if seed > 0 {
+                net.faults = Faults {
+                    lost: 10,
+                    repeated: 30,
+                    jitter: 3000,
+                };
+            }
+            net.initiate(A);
+            net.run_until("the child", up);
+            let mut exchanges: Vec<_> = net.ends[A].sent.iter().map(|t| t.message[18]).collect();
+            exchanges.dedup();
+            assert_eq!(exchanges.len(), messages, "{exchanges:?}");
+            check_up(&net);
+        }
+    }
+}

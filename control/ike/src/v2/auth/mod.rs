@@ -37,6 +37,10 @@ pub(crate) struct Handshake {
     pub nonce_i: Vec<u8>,
     pub nonce_r: Vec<u8>,
     pub keys: Option<(IkeSuite, IkeKeys)>,
+    /// How many additional key exchanges are over, and what AUTH covers of them (RFC 9242).
+    pub done: usize,
+    pub int_auth_i: Option<Secret>,
+    pub int_auth_r: Option<Secret>,
     /// Hashes of SIGNATURE_HASH_ALGORITHMS that the peer has (RFC 7427).
     pub peer_hashes: Vec<u16>,
     /// Key hashes of the authorities that the peer trusts, of its CERTREQ.
@@ -77,7 +81,7 @@ impl Handshake {
             peer_nonce,
             sk_p,
             id_payload: &id.body(),
-            int_auth: None,
+            int_auth: self.int_auth(),
         };
         Some(octets.build(prf))
     }

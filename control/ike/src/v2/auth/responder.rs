@@ -9,14 +9,14 @@ use crate::crypto::Secret;
 use crate::eap::{Authenticator, AuthenticatorStep, Backend};
 use crate::endpoint::{Answer, Ask, AskId, Context, Effect, Reason};
 use crate::identity::Identity;
-use crate::proposal::{Prefer, select};
+use crate::proposal::{Prefer, Proposal, select};
 use crate::v2::payloads::{Payloads, notify};
 use crate::v2::sa::{IkeSa, State};
 use crate::wire::v2::{ExchangeType, Identification, NotifyType, Payload};
 
 /// A responder between IKE_SA_INIT and the end of IKE_AUTH.
 pub(crate) struct Responder {
-    handshake: Box<Handshake>,
+    pub handshake: Box<Handshake>,
     /// The first request: what it asks for counts once its sender is believed.
     request: Option<Box<Payloads>>,
     eap: Option<Box<Authenticator>>,
@@ -165,7 +165,12 @@ fn choose(
             continue;
         }
         let proposal = handshake.proposal.as_slice();
-        if select(proposal, &connection.proposals, Prefer::Configured).is_err() {
+        let plain = connection
+            .proposals
+            .iter()
+            .map(Proposal::without_additional_ke);
+        let acceptable: Vec<_> = connection.proposals.iter().cloned().chain(plain).collect();
+        if select(proposal, &acceptable, Prefer::Configured).is_err() {
             problem = format!(
                 "connections.{name}.proposals does not allow what was agreed on before the identities were known"
             );
