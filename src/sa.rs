@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use adit_abi::Suite;
+use adit_abi::{Suite, SuiteError};
 use adit_vici::{Client, Message};
 use serde::Serialize;
 
@@ -20,6 +20,30 @@ pub enum SaCommand {
     List,
     /// Install an SA with manual keys; one direction
     Add(Box<SaAdd>),
+    /// Move a live SA to other outer addresses or UDP ports; its sequence numbers, window and counters go on
+    Migrate {
+        /// SPI, decimal or hexadecimal after 0x
+        #[arg(long, value_parser = spi)]
+        spi: u32,
+        /// Outer destination address that it has
+        #[arg(long)]
+        dst: IpAddr,
+        /// Its protocol
+        #[arg(long, value_parser = ["esp", "ah"], default_value = "esp")]
+        protocol: String,
+        /// Outer source address that it gets
+        #[arg(long)]
+        new_src: IpAddr,
+        /// Outer destination address that it gets
+        #[arg(long)]
+        new_dst: IpAddr,
+        /// UDP ports that it gets; without this it is not in UDP afterwards
+        #[arg(long, value_name = "SPORT:DPORT", value_parser = port_pair, num_args = 0..=1, default_missing_value = "4500:4500")]
+        encap: Option<(u16, u16)>,
+        /// For how long an inbound SA opens what comes for its old key as well
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        keep_seconds: u64,
+    },
     /// Remove an SA
     Delete {
         /// SPI, decimal or hexadecimal after 0x
@@ -28,6 +52,9 @@ pub enum SaCommand {
         /// Outer destination address
         #[arg(long)]
         dst: IpAddr,
+        /// Its protocol
+        #[arg(long, value_parser = ["esp", "ah"], default_value = "esp")]
+        protocol: String,
     },
 }
 
@@ -49,9 +76,30 @@ pub struct SaAdd {
     /// Outer destination address
     #[arg(long)]
     pub dst: IpAddr,
-    /// What encrypts and authenticates: aes128gcm16, aes256-sha256, null-sha256 …
-    #[arg(long, value_parser = Suite::parse_esp)]
+    /// ESP, or AH, which encrypts nothing
+    #[arg(long, value_parser = ["esp", "ah"], default_value = "esp")]
+    pub protocol: String,
+    /// tunnel: whole packets; transport: what passes between --src and --dst; beet: the same between fixed other addresses
+    #[arg(long, value_parser = ["tunnel", "transport", "beet"], default_value = "tunnel")]
+    pub mode: String,
+    /// What encrypts and authenticates: aes256gcm16, aes128-sha256; for AH sha256
+    #[arg(long, value_parser = suite)]
     pub suite: Suite,
+    /// SPI of the AH SA to the same destination that goes around this one
+    #[arg(long, value_name = "SPI", value_parser = spi)]
+    pub around: Option<u32>,
+    /// Octets that an AH header over IPv4 is a multiple of; Linux has 8
+    #[arg(long, value_parser = ["4", "8"])]
+    pub ah_align: Option<String>,
+    /// Source and destination as the sender behind a NAT wrote them (RFC 3948 §3.1.2)
+    #[arg(
+        long,
+        value_name = "SRC,DST",
+        value_delimiter = ',',
+        num_args = 2,
+        requires = "encap"
+    )]
+    pub original: Vec<IpAddr>,
     /// Keys in hexadecimal, `-` for standard input: a line for the encryption key and salt, a line for the integrity key, as the suite has them
     #[arg(long, value_name = "FILE")]
     pub key_file: PathBuf,
@@ -118,7 +166,8 @@ impl SaAdd {
             .add("spi", format!("{:#010x}", self.spi))
             .add("src", self.src.to_string())
             .add("dst", self.dst.to_string())
-            .add("mode", "tunnel")
+            .add("protocol", &self.protocol)
+            .add("mode", &self.mode)
             .add("suite", self.suite.to_string());
         if let Some(key) = &keys.encryption {
             message.add("enc_key", key.as_slice());
@@ -141,6 +190,15 @@ impl SaAdd {
             .add_list("remote_ts", &self.remote_ts);
         if let Some(key) = &keys.integrity {
             message.add("auth_key", key.as_slice());
+        }
+        if let Some(around) = self.around {
+            message.add("around", format!("{around:#010x}"));
+        }
+        if let Some(align) = &self.ah_align {
+            message.add("ah_align", align);
+        }
+        for (key, address) in ["original_src", "original_dst"].iter().zip(&self.original) {
+            message.add(*key, address.to_string());
         }
         if let Some((source, destination)) = self.encap {
             message
@@ -182,9 +240,40 @@ pub fn run(gateway: &Gateway, command: &SaCommand, out: &mut impl Write) -> Resu
                 out,
             )
         }
-        SaCommand::Delete { spi, dst } => {
+        SaCommand::Migrate {
+            spi,
+            dst,
+            protocol,
+            new_src,
+            new_dst,
+            encap,
+            keep_seconds,
+        } => {
+            let mut message = Message::new()
+                .with("spi", format!("{spi:#010x}"))
+                .with("protocol", protocol)
+                .with("dst", dst.to_string())
+                .with("new_src", new_src.to_string())
+                .with("new_dst", new_dst.to_string())
+                .with("encap", if encap.is_some() { "yes" } else { "no" })
+                .with("keep_seconds", keep_seconds.to_string());
+            if let Some((source, destination)) = encap {
+                message
+                    .add("encap_sport", source.to_string())
+                    .add("encap_dport", destination.to_string());
+            }
+            let answer = gateway.connect()?.request("sa-migrate", &message)?;
+            done(
+                gateway.json,
+                &answer,
+                &format!("moved SA {spi:#010x} from {dst} to {new_dst}"),
+                out,
+            )
+        }
+        SaCommand::Delete { spi, dst, protocol } => {
             let key = Message::new()
                 .with("spi", format!("{spi:#010x}"))
+                .with("protocol", protocol)
                 .with("dst", dst.to_string());
             let answer = gateway.connect()?.request("sa-delete", &key)?;
             done(
@@ -344,6 +433,11 @@ pub fn spi(text: &str) -> Result<u32, String> {
     }
 }
 
+fn suite(text: &str) -> Result<Suite, SuiteError> {
+    // The protocol is another word; control compares the two.
+    Suite::parse_esp(text).or_else(|e| Suite::parse_ah(text).map_err(|_| e))
+}
+
 fn port_pair(text: &str) -> Result<(u16, u16), String> {
     let pair = text.split_once(':').and_then(|(source, destination)| {
         Some((
@@ -394,6 +488,7 @@ mod tests {
             .with("spi", "0x00001001")
             .with("src", "192.0.2.1")
             .with("dst", "192.0.2.2")
+            .with("protocol", "esp")
             .with("mode", "tunnel")
             .with("suite", "aes128gcm16")
             .with("enc_key", [1; 20])

@@ -100,6 +100,15 @@ pub enum ToDataplane {
         /// Which ones.
         sas: Vec<Prepare>,
     },
+    /// Let this SA go on with the state of that one, then answer [`ToControl::Prepared`] with the token.
+    Share {
+        /// Comes back in the answer.
+        token: u64,
+        /// The slot, and the generation that it is about to have.
+        sa: SaRef,
+        /// The slot whose state counts, and its generation.
+        with: SaRef,
+    },
     /// The socket of this port and queue is in the XSKMAP.
     Steered {
         /// Port number.
@@ -200,6 +209,12 @@ impl Reader<'_> {
     }
     fn u64(&mut self, field: &'static str) -> Result<u64, MessageError> {
         Ok(u64::from_le_bytes(self.array(field)?))
+    }
+    fn sa(&mut self) -> Result<SaRef, MessageError> {
+        Ok(SaRef {
+            slot: self.u32("slot")?,
+            generation: self.u32("generation")?,
+        })
     }
     fn bool(&mut self, field: &'static str) -> Result<bool, MessageError> {
         match self.u8(field)? {
@@ -332,6 +347,14 @@ impl ToDataplane {
                 out.extend([4, *port]);
                 out.extend(queue.to_le_bytes());
             }
+            Self::Share { token, sa, with } => {
+                out.push(7);
+                out.extend(token.to_le_bytes());
+                for sa in [sa, with] {
+                    out.extend(sa.slot.to_le_bytes());
+                    out.extend(sa.generation.to_le_bytes());
+                }
+            }
             Self::Stop => out.push(5),
             Self::Changed => out.push(6),
             Self::Answer {
@@ -364,10 +387,7 @@ impl ToDataplane {
                 }
                 let mut sas = Vec::with_capacity(n);
                 for _ in 0..n {
-                    let sa = SaRef {
-                        slot: r.u32("slot")?,
-                        generation: r.u32("generation")?,
-                    };
+                    let sa = r.sa()?;
                     sas.push(Prepare {
                         sa,
                         last_sequence: r.u64("last_sequence")?,
@@ -375,6 +395,11 @@ impl ToDataplane {
                 }
                 Self::Prepare { token, sas }
             }
+            7 => Self::Share {
+                token: r.u64("token")?,
+                sa: r.sa()?,
+                with: r.sa()?,
+            },
             4 => Self::Steered {
                 port: r.u8("port")?,
                 queue: r.u16("queue")?,
@@ -527,6 +552,11 @@ mod tests {
                     };
                     3
                 ],
+            },
+            ToDataplane::Share {
+                token: 6,
+                sa,
+                with: SaRef { slot: 3, ..sa },
             },
             ToDataplane::Steered { port: 1, queue: 3 },
             ToDataplane::Stop,

@@ -182,6 +182,21 @@ impl Steward {
                 }
                 link.send(&ToControl::Prepared { token }.emit(), &[])
             }
+            ToDataplane::Share { token, sa, with } => {
+                if let Some(tables) = &self.tables
+                    && let (Some(own), Some(shared)) =
+                        (tables.state.sa(sa.slot), tables.state.sa(with.slot))
+                    && shared.generation() == with.generation
+                {
+                    own.retire();
+                    // A worker in the midst of a burst may still hold the slot's last SA.
+                    for worker in &self.workers {
+                        worker.wait_for_turn_end();
+                    }
+                    own.share(sa.generation, with.slot);
+                }
+                link.send(&ToControl::Prepared { token }.emit(), &[])
+            }
             ToDataplane::Changed => {
                 self.refresh();
                 Ok(())

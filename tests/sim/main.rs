@@ -10,6 +10,7 @@ mod icmp;
 mod icmp_through;
 mod inner_fragments;
 mod lifetimes;
+mod migrate;
 mod modes;
 mod outer_header;
 mod packets;

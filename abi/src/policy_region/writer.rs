@@ -186,7 +186,8 @@ impl PolicyWriter {
         self.give(Mark::Sas, sa.slot);
     }
 
-    /// Makes a reserved SA visible to the data plane. The key must not be in the table.
+    /// Makes a reserved SA visible to the data plane. The key is in the table at most where the SA has moved and the
+    /// record that it left is there a while yet: either leads to the same state.
     ///
     /// # Errors
     /// When the index has no room within reach; the slot is given back.
@@ -213,6 +214,26 @@ impl PolicyWriter {
 
     /// Takes an SA away and wipes its keys; `false` if the slot holds another one by now.
     pub fn remove_sa(&mut self, sa: SaRef) -> bool {
+        let removed = self.retire_sa(sa);
+        if removed {
+            self.give(Mark::Sas, sa.slot);
+        }
+        removed
+    }
+
+    /// Gives a slot back that [`PolicyWriter::retire_sa`] or [`PolicyWriter::hold_sa`] kept.
+    pub fn give_sa_back(&mut self, slot: u32) {
+        self.give(Mark::Sas, slot);
+    }
+
+    /// Keeps a free slot from being given out: its state counts for an SA elsewhere.
+    pub fn hold_sa(&mut self, slot: u32) {
+        self.free[Mark::Sas as usize].freed.retain(|n| *n != slot);
+    }
+
+    /// Takes an SA away and wipes its keys, but keeps its slot: its state counts for an SA elsewhere. `false` if the
+    /// slot holds another one by now.
+    pub fn retire_sa(&mut self, sa: SaRef) -> bool {
         let Some(record) = self.reader.sa(sa) else {
             return false;
         };
@@ -226,7 +247,6 @@ impl PolicyWriter {
         let index =
             SaIndexWriter::new(self.reader.span(self.reader.layout.index), self.reader.seed);
         index.remove(&record.key(), sa.slot);
-        self.give(Mark::Sas, sa.slot);
         self.bump(SAD_GENERATION);
         true
     }

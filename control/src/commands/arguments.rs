@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use adit_abi::{Address, FromPacket, SaKey, Spi};
+use adit_abi::{Address, FromPacket, Protocol, SaKey, Spi};
 use adit_vici::{Element, Message};
 
 use crate::config::{flag_named, flag_names};
@@ -103,15 +103,30 @@ impl<'a> Arguments<'a> {
             .map_err(|_| format!("{key} is {text:?}, expected an IPv4 or IPv6 address"))
     }
 
+    /// An address that may be left out.
+    pub fn optional_address(&self, key: &str) -> Result<Option<Address>, String> {
+        match self.text(key)? {
+            None => Ok(None),
+            Some(_) => self.address(key).map(Some),
+        }
+    }
+
     /// An SPI that must be there.
     pub fn spi(&self) -> Result<Spi, String> {
         let spi = self.number("spi")?.ok_or("spi is missing")?;
         Ok(Spi(spi))
     }
 
-    /// `spi` and `dst`.
+    /// `esp` or `ah`; the first where it is left out.
+    pub fn protocol(&self) -> Result<Protocol, String> {
+        let words = [("esp", Protocol::Esp), ("ah", Protocol::Ah)];
+        Ok(self.word("protocol", &words)?.unwrap_or(Protocol::Esp))
+    }
+
+    /// `spi`, `protocol` and `dst`.
     pub fn sa_key(&self) -> Result<SaKey, String> {
-        Ok(SaKey::esp(self.spi()?, self.address("dst")?))
+        let (protocol, spi) = (self.protocol()?, self.spi()?);
+        Ok(SaKey::of(protocol, spi, self.address("dst")?))
     }
 
     /// A list of selector sides that must be there.

@@ -221,7 +221,10 @@ pub(crate) fn child_sa(
         unique_id: sa.unique.into(),
         reqid: u64::from(sa.record.policy),
         state: state.to_owned(),
-        mode: "TUNNEL".to_owned(),
+        mode: sa
+            .record
+            .mode()
+            .map_or("UNKNOWN".to_owned(), |mode| mode.name().to_uppercase()),
         encap: sa.record.flags.contains(adit_abi::SaFlags::UDP_ENCAP),
         suite: sa.record.suite(),
         esn: sa.record.esn(),

@@ -43,6 +43,7 @@ impl Commands for Gateway {
             "list-policies" => self.list_policies(message, request.cursor, reply),
             "sa-add" => self.sa_add(message, reply),
             "sa-delete" => done(self.sa_delete(message)),
+            "sa-migrate" => self.sa_migrate(message, reply),
             "policy-add" => done(self.policy_add(message)),
             "policy-delete" => done(self.policy_delete(message)),
             "policy-explain" => Answer::Done(self.policy_explain(message).unwrap_or_else(failure)),

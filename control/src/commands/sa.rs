@@ -1,13 +1,13 @@
 //! `sa-add` and `sa-delete`.
 
-use adit_abi::{Direction, Mode};
+use adit_abi::{Address, Direction, Mode, SaKey, Spi};
 use adit_vici::Message;
 
 use super::arguments::Arguments;
 use crate::esp_proposal::EspProposal;
 use crate::gateway::Gateway;
 use crate::sadb::{
-    Cut, DontFragment, Encap, FlowLabel, Lifetime, Origin, PacketRules, SaSpec, Stage,
+    Cut, DontFragment, Encap, FlowLabel, Lifetime, Migration, Origin, PacketRules, SaSpec, Stage,
     parse_tfc_padding,
 };
 use crate::secret::Secret;
@@ -17,6 +17,7 @@ use crate::vici::{Answer, Reply, failure, success};
 const KEYS: &[&str] = &[
     "policy",
     "direction",
+    "protocol",
     "spi",
     "src",
     "dst",
@@ -49,6 +50,10 @@ const KEYS: &[&str] = &[
     "check_icmp",
     "tfc_padding",
     "dummies",
+    "around",
+    "ah_align",
+    "original_src",
+    "original_dst",
 ];
 
 impl Gateway {
@@ -67,8 +72,23 @@ impl Gateway {
         }
     }
 
+    pub(super) fn sa_migrate(&mut self, message: &Message, reply: &Reply<'_>) -> Answer {
+        let moved = migration(message).and_then(|(key, to)| {
+            let moved = self.migrate_sa(&key, &to);
+            moved.map_err(|e| e.to_string())
+        });
+        match moved {
+            Ok((_, Stage::Installed)) => Answer::Done(success()),
+            Ok((key, Stage::Preparing)) => {
+                self.wait_for(key, reply.ticket());
+                Answer::Later
+            }
+            Err(reason) => Answer::Done(failure(reason)),
+        }
+    }
+
     pub(super) fn sa_delete(&mut self, message: &Message) -> Result<(), String> {
-        let key = Arguments::check(message, &["spi", "dst"])?.sa_key()?;
+        let key = Arguments::check(message, &["spi", "protocol", "dst"])?.sa_key()?;
         self.remove_sa(&key).map_err(|e| e.to_string())
     }
 }
@@ -78,22 +98,13 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
     let directions = [("in", Direction::Inbound), ("out", Direction::Outbound)];
     let direction = a.word("direction", &directions)?;
     let suite = a.needed("suite")?;
-    let mut proposal = EspProposal::parse(suite).map_err(|e| format!("suite is {suite:?}: {e}"))?;
+    let mut proposal =
+        EspProposal::parse(a.protocol()?, suite).map_err(|e| format!("suite is {suite:?}: {e}"))?;
     proposal.esn |= a.flag("esn")?;
     let key = |name| -> Result<Secret, String> {
         Ok(Secret::new(a.bytes(name)?.unwrap_or_default().to_vec()))
     };
-    let port = |name| -> Result<u16, String> {
-        let port = a.number(name)?.unwrap_or(4500);
-        if port == 0 {
-            return Err(format!("{name} is 0, expected a port"));
-        }
-        Ok(port)
-    };
-    let encap = Encap {
-        source: port("encap_sport")?,
-        destination: port("encap_dport")?,
-    };
+    let encap = encap(&a)?;
     let lifetime = |prefix: &str| -> Result<Lifetime, String> {
         let limit = |unit| Ok::<u64, String>(a.number(&format!("{prefix}_{unit}"))?.unwrap_or(0));
         Ok(Lifetime {
@@ -117,7 +128,7 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
         source: a.address("src")?,
         destination: a.address("dst")?,
         mode: a
-            .word("mode", &[("tunnel", Mode::Tunnel)])?
+            .word("mode", &Mode::ALL.map(|mode| (mode.name(), mode)))?
             .unwrap_or(Mode::Tunnel),
         proposal,
         enc_key: key("enc_key")?,
@@ -134,6 +145,11 @@ fn spec(message: &Message, most_window: u16) -> Result<SaSpec, String> {
         dscp,
         df: a.word("df", &DontFragment::WORDS)?.unwrap_or_default(),
         packets: packet_rules(&a)?,
+        around: a.number("around")?.map(Spi),
+        ah_align_8: a
+            .word("ah_align", &[("4", false), ("8", true)])?
+            .unwrap_or(false),
+        original: original(&a)?,
         last_sequence: 0,
         origin: Origin::Command,
     })
@@ -170,6 +186,60 @@ fn packet_rules(a: &Arguments<'_>) -> Result<PacketRules, String> {
         );
     }
     Ok(rules)
+}
+
+/// Which SA, and where it moves.
+fn migration(message: &Message) -> Result<(SaKey, Migration), String> {
+    const KEYS: &[&str] = &[
+        "spi",
+        "protocol",
+        "dst",
+        "new_src",
+        "new_dst",
+        "encap",
+        "encap_sport",
+        "encap_dport",
+        "keep_seconds",
+    ];
+    let a = Arguments::check(message, KEYS)?;
+    let encap = encap(&a)?;
+    let to = Migration {
+        source: a.address("new_src")?,
+        destination: a.address("new_dst")?,
+        encap: a.flag("encap")?.then_some(encap),
+        keep: a.number("keep_seconds")?.unwrap_or(KEEP),
+    };
+    Ok((a.sa_key()?, to))
+}
+
+/// For how many seconds the old key of a moved SA is good, unless somebody says otherwise.
+const KEEP: u64 = 30;
+
+fn encap(a: &Arguments<'_>) -> Result<Encap, String> {
+    let port = |name| -> Result<u16, String> {
+        let port = a.number(name)?.unwrap_or(4500);
+        if port == 0 {
+            return Err(format!("{name} is 0, expected a port"));
+        }
+        Ok(port)
+    };
+    Ok(Encap {
+        source: port("encap_sport")?,
+        destination: port("encap_dport")?,
+    })
+}
+
+/// The two addresses that a sender behind a NAT wrote.
+fn original(a: &Arguments<'_>) -> Result<Option<(Address, Address)>, String> {
+    let pair = (
+        a.optional_address("original_src")?,
+        a.optional_address("original_dst")?,
+    );
+    match pair {
+        (None, None) => Ok(None),
+        (Some(source), Some(destination)) => Ok(Some((source, destination))),
+        _ => Err("original_src and original_dst go together: give both or neither".into()),
+    }
 }
 
 #[cfg(test)]
@@ -237,12 +307,70 @@ mod tests {
             ("ecn", "maybe", "ecn is \"maybe\""),
             ("replay_window", "65536", "replay_window is"),
             ("spi", "1", "the key \"spi\" is there twice"),
-            ("mode", "transport", "mode is \"transport\""),
+            (
+                "mode",
+                "host",
+                "mode is \"host\", expected tunnel or transport or beet",
+            ),
+            ("protocol", "ip", "protocol is \"ip\""),
+            ("ah_align", "6", "ah_align is \"6\""),
+            (
+                "original_src",
+                "10.0.0.1",
+                "original_src and original_dst go together",
+            ),
         ] {
             let e = spec(&least().with(key, value), 1024).unwrap_err();
             assert!(e.starts_with(expected), "{e}");
         }
         let e = spec(&Message::new(), 1024).unwrap_err();
         assert!(e.contains("missing"), "{e}");
+    }
+
+    #[test]
+    fn modes_and_protocols_are_checked_against_what_they_can_carry() {
+        let sa = |changes: &[(&str, &str)]| {
+            let mut message = Message::new()
+                .with("direction", "out")
+                .with("spi", "0xc0000001")
+                .with("src", "192.0.2.1")
+                .with("dst", "192.0.2.2")
+                .with("auth_key", [7; 32]);
+            for (key, value) in changes {
+                message.add(*key, *value);
+            }
+            for (key, address) in [("local_ts", "192.0.2.1"), ("remote_ts", "192.0.2.2")] {
+                message.add_list(key, [address]);
+            }
+            spec(&message, 1024)
+                .and_then(|spec| spec.check(1024).map(|()| spec).map_err(|e| e.to_string()))
+        };
+        let ah = [("protocol", "ah"), ("suite", "sha256")];
+        let with = |more: &[(&'static str, &'static str)]| sa(&[&ah[..], more].concat());
+        let spec = with(&[("mode", "transport"), ("ah_align", "8")]).unwrap();
+        assert_eq!((spec.mode, spec.ah_align_8), (Mode::Transport, true));
+        assert_eq!(spec.key(), adit_abi::SaKey::ah(spec.spi, spec.destination));
+        for (more, expected) in [
+            (&[("encap", "yes")][..], "does not go into UDP"),
+            (&[("mode", "beet")], "no BEET mode"),
+            (&[("around", "0x4001")], "nothing around it"),
+            (
+                &[("original_src", "10.0.0.1"), ("original_dst", "10.0.0.2")],
+                "transport mode in UDP only",
+            ),
+        ] {
+            let e = with(more).unwrap_err();
+            assert!(e.contains(expected), "{e}");
+        }
+        let e = sa(&[("protocol", "ah"), ("suite", "aes128-sha256")]).unwrap_err();
+        assert!(e.contains("AH encrypts nothing"), "{e}");
+        let elsewhere = least().with("mode", "transport");
+        let elsewhere = super::spec(&elsewhere, 1024).unwrap();
+        assert_eq!(
+            elsewhere.check(1024),
+            Err(crate::sadb::SadbError::Transport)
+        );
+        let ranges = super::spec(&least().with("mode", "beet"), 1024).unwrap();
+        assert_eq!(ranges.check(1024), Err(crate::sadb::SadbError::Beet));
     }
 }

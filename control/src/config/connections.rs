@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use adit_abi::{Action, Address, Direction, Mode, Selector, SelectorSet, Spi};
+use adit_abi::{Action, Address, Direction, Mode, Protocol, Selector, SelectorSet, Spi};
 use toml::Spanned;
 
 use super::Named;
@@ -129,7 +129,10 @@ fn check_child(
     raw: &RawChild,
 ) -> Option<(PolicySpec, [SaSpec; 2])> {
     let selectors = selectors(s, raw);
-    let mode = s.word("mode", &raw.mode, &[("tunnel", Mode::Tunnel)], Mode::Tunnel);
+    let modes = Mode::ALL.map(|mode| (mode.name(), mode));
+    let mode = s.word("mode", &raw.mode, &modes, Mode::Tunnel);
+    let remedy = "8 is what Linux peers do over IPv4";
+    let ah_align = s.number("ah_align", &raw.ah_align, 4..=8, 4, remedy);
     let remedy = "the lowest number decides first";
     let priority = s.number(
         "priority",
@@ -181,6 +184,9 @@ fn check_child(
         dscp: packets.dscp,
         df: packets.df,
         packets: packets.rules,
+        around: None,
+        ah_align_8: ah_align == 8,
+        original: None,
         last_sequence: 0,
         origin: Origin::File,
     };
@@ -198,6 +204,17 @@ fn check_child(
         keepalive: outer.encap.is_some(),
         ..base.clone()
     };
+    if let (Err(e), Some(at)) = (base.check(rules.most_window), &raw.mode) {
+        let remedy = "see mode, ah_proposals and encap";
+        s.wrong(
+            "mode",
+            at,
+            format!("{:?} found", at.get_ref()),
+            e.to_string(),
+            remedy,
+        );
+        return None;
+    }
     let policy = PolicySpec {
         name: policy,
         selectors: covered,
@@ -307,7 +324,22 @@ fn window(s: &mut Section<'_, '_>, rules: &Rules<'_>, raw: &RawChild) -> u16 {
 }
 
 fn proposal(s: &mut Section<'_, '_>, raw: &RawChild) -> Option<EspProposal> {
-    let Some(list) = &raw.esp_proposals else {
+    let (key, protocol, list) = match (&raw.esp_proposals, &raw.ah_proposals) {
+        (_, None) => ("esp_proposals", Protocol::Esp, &raw.esp_proposals),
+        (None, Some(_)) => ("ah_proposals", Protocol::Ah, &raw.ah_proposals),
+        (Some(_), Some(both)) => {
+            let remedy = "put AH around ESP over the control socket";
+            s.wrong(
+                "ah_proposals",
+                both,
+                "esp_proposals beside it found",
+                "one of the two",
+                remedy,
+            );
+            return None;
+        }
+    };
+    let Some(list) = list else {
         s.missing(
             "esp_proposals",
             "one proposal",
@@ -318,7 +350,7 @@ fn proposal(s: &mut Section<'_, '_>, raw: &RawChild) -> Option<EspProposal> {
     let [one] = list.get_ref().as_slice() else {
         let found = format!("{} proposals found", list.get_ref().len());
         s.wrong(
-            "esp_proposals",
+            key,
             list,
             found,
             "one",
@@ -326,13 +358,13 @@ fn proposal(s: &mut Section<'_, '_>, raw: &RawChild) -> Option<EspProposal> {
         );
         return None;
     };
-    match EspProposal::parse(one.get_ref()) {
+    match EspProposal::parse(protocol, one.get_ref()) {
         Ok(p) => Some(p),
         Err(reason) => {
             let found = format!("{:?} found", one.get_ref());
             let expected =
                 "a suite, such as aes256-sha256 or aes128gcm16, with -esn behind it or not";
-            s.wrong("esp_proposals", one, found, expected, reason.to_string());
+            s.wrong(key, one, found, expected, reason.to_string());
             None
         }
     }

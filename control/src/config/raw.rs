@@ -79,6 +79,8 @@ pub(super) struct RawChild {
     pub remote_ts: Field<Vec<Spanned<String>>>,
     pub mode: Field<String>,
     pub esp_proposals: Field<Vec<Spanned<String>>>,
+    pub ah_proposals: Field<Vec<Spanned<String>>>,
+    pub ah_align: Field<i64>,
     pub priority: Field<i64>,
     pub replay_window: Field<i64>,
     pub rekey_time: Field<RawTime>,

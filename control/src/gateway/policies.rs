@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::Gateway;
 use crate::clock;
 use crate::host::protected_routes::{self, Surroundings};
-use crate::sadb::{Change, PolicySpec, SaSpec, SadbError, Stage};
+use crate::sadb::{Change, Migration, PolicySpec, SaSpec, SadbError, Stage};
 use crate::steer;
 use crate::vici::{failure, success};
 
@@ -132,6 +132,21 @@ impl Gateway {
         }
         self.forward_sadb();
         Ok(stage)
+    }
+
+    /// Moves a live SA to other outer addresses or ports; returns its new key.
+    ///
+    /// # Errors
+    /// What is wrong with where it is to go, or that there is no room.
+    pub fn migrate_sa(&mut self, key: &SaKey, to: &Migration) -> Result<(SaKey, Stage), SadbError> {
+        let moved = self.sadb.migrate_sa(key, to, clock::now())?;
+        // Its far end must not be reached through the TUN device.
+        if self.routes.covers(to.destination) {
+            self.sync_routes(&[]);
+        }
+        info!(from = ?key, to = ?moved.0, "SA moves");
+        self.forward_sadb();
+        Ok(moved)
     }
 
     /// Takes an SA away.

@@ -97,6 +97,7 @@ impl Sadb {
         }
         // In the order in which they were put in, so that the same ones belong together.
         sas.sort_unstable_by_key(|(_, entry)| entry.unique);
+        let sas = self.sort_out_moved(sas);
         for (key, entry) in sas {
             self.next_unique = self.next_unique.max(entry.unique.saturating_add(1));
             self.remember(key, entry);

@@ -9,6 +9,9 @@
 
 mod acquires;
 mod adopt;
+mod migrate;
+#[cfg(test)]
+mod migrate_tests;
 mod packet_rules;
 mod pairs;
 mod parts;
@@ -31,6 +34,8 @@ use adit_abi::{
 use zeroize::Zeroizing;
 
 pub use acquires::{Acquire, Answer};
+pub use migrate::Migration;
+use migrate::{Left, Move};
 pub use packet_rules::{Cut, FlowLabel, PacketRules, parse_tfc_padding};
 use pairs::{Pairs, Single};
 use parts::{Parts, SelectorSets};
@@ -63,6 +68,8 @@ struct SaEntry {
     policy: Option<u32>,
     /// Outer source.
     source: Address,
+    /// The place whose state counts, if the SA has moved from there.
+    root: Option<SaRef>,
 }
 
 impl SaEntry {
@@ -76,6 +83,7 @@ impl SaEntry {
             expires: record.hard.expires,
             policy: record.policy.checked_sub(1),
             source: record.source,
+            root: None,
         }
     }
 
@@ -123,6 +131,12 @@ pub struct Sadb {
     /// Outer destinations of outbound SAs, and of how many.
     far_ends: BTreeMap<Address, u32>,
     pending: HashMap<u64, Pending>,
+    /// SAs on their way to another place, by token.
+    moves: HashMap<u64, Move>,
+    /// Records that SAs have left, by when they go.
+    left: BTreeMap<(u64, u32), Left>,
+    /// Slots whose state counts for SAs elsewhere, and for how many.
+    shared: HashMap<u32, u32>,
     expiries: BTreeSet<(u64, SaKey)>,
     outbox: VecDeque<ToDataplane>,
     changes: VecDeque<Change>,
@@ -155,6 +169,9 @@ impl Sadb {
             selector_sets: SelectorSets::default(),
             far_ends: BTreeMap::new(),
             pending: HashMap::new(),
+            moves: HashMap::new(),
+            left: BTreeMap::new(),
+            shared: HashMap::new(),
             expiries: BTreeSet::new(),
             outbox: VecDeque::new(),
             changes: VecDeque::new(),
@@ -229,7 +246,7 @@ impl Sadb {
         last_sequence: u64,
     ) -> Result<Stage, SadbError> {
         let key = record.key();
-        if self.sas.contains_key(&key) {
+        if self.sas.contains_key(&key) || self.left.values().any(|left| left.key == key) {
             return Err(SadbError::KeyInUse(key));
         }
         record.selector_set = 0;
@@ -331,24 +348,42 @@ impl Sadb {
             // A refusal is among the changes.
             let _ = self.publish(&pending);
         }
+        if let Some(step) = self.moves.remove(&token) {
+            let _ = self.move_over(step);
+        }
     }
 
     /// A data plane has mapped the regions: SAs whose state is not theirs are to be prepared.
     pub fn handle_plane_up(&mut self) {
         self.plane_up = true;
-        let mut stale = Vec::new();
+        let (mut stale, mut moved) = (Vec::new(), Vec::new());
         for entry in self.sas.values() {
-            let prepared = self.state.sa(entry.sa.slot).map_or(0, |s| s.generation());
-            if entry.stage == Stage::Installed && prepared != entry.sa.generation {
+            let is_ready = |sa: SaRef| {
+                let prepared = self.state.sa(sa.slot).map(|s| s.generation());
+                prepared == Some(sa.generation)
+            };
+            if entry.stage != Stage::Installed || is_ready(entry.sa) {
+                continue;
+            }
+            let own = entry.root.unwrap_or(entry.sa);
+            if !is_ready(own) {
                 stale.push(Prepare {
-                    sa: entry.sa,
+                    sa: own,
                     last_sequence: entry.last_sequence,
                 });
+            }
+            if entry.root.is_some() {
+                moved.push((entry.sa, own));
             }
         }
         for sas in stale.chunks(MAX_PREPARE) {
             let (token, sas) = (self.token(), sas.to_vec());
             self.outbox.push_back(ToDataplane::Prepare { token, sas });
+        }
+        for (sa, with) in moved {
+            let token = self.token();
+            self.outbox
+                .push_back(ToDataplane::Share { token, sa, with });
         }
     }
 
@@ -358,6 +393,11 @@ impl Sadb {
         self.outbox.clear();
         let mut waiting: Vec<_> = self.pending.drain().collect();
         waiting.sort_unstable_by_key(|(token, _)| *token);
+        let mut moves: Vec<_> = self.moves.drain().collect();
+        moves.sort_unstable_by_key(|(token, _)| *token);
+        for (_, step) in moves {
+            let _ = self.move_over(step);
+        }
         for (_, pending) in waiting {
             let _ = self.publish(&pending);
         }
@@ -379,12 +419,8 @@ impl Sadb {
             }
             Stage::Installed => {
                 self.unlink_policy_from(&entry);
-                let record = self.reader().sa(entry.sa).map(Zeroizing::new);
-                self.writer.remove_sa(entry.sa);
-                // After the SA: a reader that finds it live has its own selectors.
-                if let Some(record) = record {
-                    self.selector_sets.let_go(&mut self.writer, &record);
-                }
+                self.forget_left_by(key);
+                self.take_away(entry.sa, entry.root);
             }
         }
         Ok(())
@@ -392,6 +428,7 @@ impl Sadb {
 
     /// Takes away what is past its hard lifetime in seconds.
     pub fn expire(&mut self, now: u64) {
+        self.forget_left(now);
         while let Some((at, key)) = self.expiries.first().copied() {
             if at > now {
                 break;
@@ -403,9 +440,11 @@ impl Sadb {
         }
     }
 
-    /// When the next hard lifetime ends, `CLOCK_BOOTTIME` nanoseconds.
+    /// When the next hard lifetime ends or a record that was left goes, `CLOCK_BOOTTIME` nanoseconds.
     pub fn next_expiry(&self) -> Option<u64> {
-        self.expiries.first().map(|(at, _)| *at)
+        let expiry = self.expiries.first().map(|(at, _)| *at);
+        let left = self.left.first_key_value().map(|((at, _), _)| *at);
+        expiry.into_iter().chain(left).min()
     }
 
     /// The data plane says that an SA is past its hard lifetime in packets or bytes.
@@ -419,7 +458,8 @@ impl Sadb {
 
     /// The key of the SA that a slot holds in this generation.
     pub fn key_of(&self, sa: SaRef) -> Option<SaKey> {
-        let key = self.by_slot.get(&sa.slot)?;
-        (self.sas.get(key)?.sa == sa).then_some(*key)
+        let holds = |key: &&SaKey| self.sas.get(*key).is_some_and(|entry| entry.sa == sa);
+        let key = self.by_slot.get(&sa.slot).filter(holds);
+        key.copied().or_else(|| self.moved_on(sa))
     }
 }

@@ -9,6 +9,7 @@ use adit_abi::{Address, Direction, SaKey};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Place {
     policy: u32,
+    protocol: u8,
     here: Address,
     there: Address,
 }
@@ -31,6 +32,7 @@ impl Single {
         };
         Place {
             policy: self.policy,
+            protocol: self.key.protocol,
             here,
             there,
         }

@@ -92,6 +92,14 @@ impl Sadb {
         }
     }
 
+    /// Puts an SA that has moved in the place of the one that it was, if that covers a part.
+    pub(super) fn move_part(&mut self, old: &SaEntry, sa: SaRef, record: &SaRecord) {
+        if self.parts.filed.contains_key(&old.sa) {
+            self.add_part(sa, record);
+            self.remove_part(old);
+        }
+    }
+
     /// Takes an SA out of its chain before it goes.
     pub(super) fn remove_part(&mut self, gone: &SaEntry) {
         match self.parts.filed.remove(&gone.sa) {

@@ -116,7 +116,7 @@ pub struct SaSpec {
     pub source: Address,
     /// Outer destination; with the SPI the key.
     pub destination: Address,
-    /// Tunnel or transport.
+    /// What it carries of a packet.
     pub mode: Mode,
     /// Suite and ESN.
     pub proposal: EspProposal,
@@ -144,6 +144,12 @@ pub struct SaSpec {
     pub df: DontFragment,
     /// What else is to be done with its packets.
     pub packets: PacketRules,
+    /// SPI of the AH SA to the same destination that goes around it.
+    pub around: Option<Spi>,
+    /// Whether an AH header over IPv4 is padded to 8 bytes, as Linux does.
+    pub ah_align_8: bool,
+    /// Transport mode through a NAT: source and destination as the sender wrote them (RFC 3948 §3.1.2).
+    pub original: Option<(Address, Address)>,
     /// The last sequence number that counts as used; 0 for a fresh SA.
     pub last_sequence: u64,
     /// Where it comes from.
@@ -197,9 +203,25 @@ pub enum SadbError {
         /// Outer destination.
         destination: Address,
     },
-    /// Not built yet.
-    #[error("transport mode is not supported yet: use tunnel mode")]
+    /// An SA that is not in its place yet.
+    #[error("the SA with SPI {:?} to {} is still on its way into the table: try again", .0.spi, .0.destination)]
+    UnderWay(SaKey),
+    /// RFC 4301 §4.1.
+    #[error(
+        "transport mode carries only what passes between the SA's own two addresses: local_ts and remote_ts must hold them"
+    )]
     Transport,
+    /// RFC 7402 App. B.1.1.
+    #[error(
+        "BEET mode stands for fixed inner addresses: local_ts and remote_ts must be one address each"
+    )]
+    Beet,
+    /// AH with what it cannot go with.
+    #[error("AH {0}")]
+    Ah(&'static str),
+    /// Something of AH's without AH, and the like.
+    #[error("{0}")]
+    Unfit(&'static str),
     /// What keeps clear packets of a policy from the kernel.
     #[error(
         "the steering program cannot be told what the policy protects, so it was not added: {0}"
@@ -248,10 +270,15 @@ pub enum SadbError {
 impl SaSpec {
     /// The SAD key.
     pub fn key(&self) -> SaKey {
-        SaKey {
-            spi: self.spi,
-            protocol: Protocol::Esp as u8,
-            destination: self.destination,
+        SaKey::of(self.protocol(), self.spi, self.destination)
+    }
+
+    /// The protocol, which the suite tells.
+    pub fn protocol(&self) -> Protocol {
+        if self.proposal.suite.is_ah() {
+            Protocol::Ah
+        } else {
+            Protocol::Esp
         }
     }
 
@@ -285,13 +312,9 @@ impl SaSpec {
                 most: most_window,
             });
         }
-        let unicast = |a: &Address| {
-            let ip = std::net::IpAddr::from(*a);
-            !ip.is_unspecified() && !ip.is_multicast()
-        };
         if self.source.is_v4() != self.destination.is_v4()
-            || !unicast(&self.source)
-            || !unicast(&self.destination)
+            || !is_unicast(&self.source)
+            || !is_unicast(&self.destination)
         {
             return Err(SadbError::OuterAddresses {
                 source_address: self.source,
@@ -301,8 +324,71 @@ impl SaSpec {
         if self.selectors.pairs().next().is_none() {
             return Err(SadbError::NothingCovered);
         }
-        if self.mode == Mode::Transport {
-            return Err(SadbError::Transport);
+        self.check_mode()?;
+        self.check_protocol()
+    }
+
+    fn check_mode(&self) -> Result<(), SadbError> {
+        match self.mode {
+            Mode::Tunnel => Ok(()),
+            Mode::Transport => {
+                let (local, remote) = match self.direction {
+                    Direction::Inbound => (self.destination, self.source),
+                    Direction::Outbound => (self.source, self.destination),
+                };
+                let holds = |s: &Selector| {
+                    (s.local_first..=s.local_last).contains(&local)
+                        && (s.remote_first..=s.remote_last).contains(&remote)
+                };
+                if self.selectors.pairs().any(|pair| holds(&pair)) {
+                    Ok(())
+                } else {
+                    Err(SadbError::Transport)
+                }
+            }
+            Mode::Beet => {
+                let one =
+                    |s: &Selector| s.local_first == s.local_last && s.remote_first == s.remote_last;
+                if self.selectors.single().is_some_and(|s| one(&s)) {
+                    Ok(())
+                } else {
+                    Err(SadbError::Beet)
+                }
+            }
+        }
+    }
+
+    fn check_protocol(&self) -> Result<(), SadbError> {
+        let encap = self.encap.is_some();
+        if self.proposal.suite.is_ah() {
+            if encap {
+                return Err(SadbError::Ah(
+                    "covers the addresses that a NAT changes, so it does not go into UDP: leave encap out",
+                ));
+            }
+            if self.mode == Mode::Beet {
+                return Err(SadbError::Ah("has no BEET mode: take tunnel or transport"));
+            }
+            if self.around.is_some() {
+                return Err(SadbError::Ah(
+                    "has nothing around it: name `around` in the ESP SA",
+                ));
+            }
+        } else if self.ah_align_8 {
+            return Err(SadbError::Unfit("ah_align is AH's: leave it out for ESP"));
+        }
+        if encap && self.around.is_some() {
+            return Err(SadbError::Unfit(
+                "an SA in UDP has no AH around it: leave `encap` or `around` out",
+            ));
+        }
+        if self.original.is_some() && !(encap && self.mode == Mode::Transport) {
+            return Err(SadbError::Unfit(
+                "original addresses matter to transport mode in UDP only: leave them out",
+            ));
+        }
+        if self.around.is_some_and(|spi| !spi.is_usable()) {
+            return Err(SadbError::ReservedSpi(self.around.unwrap_or(Spi(0))));
         }
         Ok(())
     }
@@ -312,7 +398,7 @@ impl SaSpec {
     pub fn record(&self, now: u64, policy: Option<u32>, unique: u32) -> Zeroizing<SaRecord> {
         let mut r = Zeroizing::new(SaRecord::new_zeroed());
         r.spi = self.spi;
-        r.protocol = Protocol::Esp as u8;
+        r.protocol = self.protocol() as u8;
         r.direction = self.direction as u8;
         r.mode = self.mode as u8;
         r.set_suite(self.proposal.suite);
@@ -330,6 +416,7 @@ impl SaSpec {
         set(self.df == DontFragment::Set, SaFlags::DF_SET);
         set(self.df == DontFragment::Clear, SaFlags::DF_CLEAR);
         set(self.dscp.is_some(), SaFlags::DSCP_SET);
+        set(self.ah_align_8, SaFlags::AH_ALIGN_8);
         r.flags = flags;
         r.policy = policy.map_or(0, |slot| slot + 1);
         r.window = self.window;
@@ -348,10 +435,20 @@ impl SaSpec {
             .selectors
             .single()
             .unwrap_or_else(|| self.selectors.hull());
+        r.around = self.around.unwrap_or(Spi(0));
+        if let Some((source, destination)) = &self.original {
+            r.original_sum = SaRecord::sum_of(source, destination);
+        }
         r.cookie = self.origin.cookie(unique);
         r.installed = (now / 1_000_000_000) as u32;
         r
     }
+}
+
+/// Whether an address may be an SA's own.
+pub(super) fn is_unicast(address: &Address) -> bool {
+    let ip = std::net::IpAddr::from(*address);
+    !ip.is_unspecified() && !ip.is_multicast()
 }
 
 fn fill(to: &mut [u8], from: &[u8]) {

@@ -76,6 +76,9 @@ pub(super) fn outbound(spi: u32, policy: &str, remote: &str) -> SaSpec {
         dscp: None,
         df: DontFragment::Copy,
         packets: PacketRules::default(),
+        around: None,
+        ah_align_8: false,
+        original: None,
         last_sequence: 0,
         origin: Origin::Command,
     }
@@ -100,8 +103,8 @@ fn key(spi: u32, destination: &str) -> SaKey {
 
 /// A data plane's end: it keeps the regions when control dies.
 pub(super) struct FakePlane {
-    policy: PolicyReader,
-    state: StateRegion,
+    pub(super) policy: PolicyReader,
+    pub(super) state: StateRegion,
 }
 
 impl FakePlane {
@@ -119,8 +122,16 @@ impl FakePlane {
     pub(super) fn prepare(&self, sadb: &mut Sadb) -> Vec<SaRef> {
         let mut done = Vec::new();
         while let Some(message) = sadb.poll_message() {
-            let ToDataplane::Prepare { token, sas } = message else {
-                panic!("{message:?}");
+            let (token, sas) = match message {
+                ToDataplane::Prepare { token, sas } => (token, sas),
+                ToDataplane::Share { token, sa, with } => {
+                    let own = self.state.sa(sa.slot).unwrap();
+                    own.share(sa.generation, with.slot);
+                    done.push(sa);
+                    sadb.handle_prepared(token);
+                    continue;
+                }
+                _ => panic!("{message:?}"),
             };
             for p in sas {
                 let state = self.state.sa(p.sa.slot).unwrap();
@@ -132,7 +143,7 @@ impl FakePlane {
         done
     }
 
-    fn hand_over(&self) -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
+    pub(super) fn hand_over(&self) -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
         let fd = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().unwrap();
         (fd(self.policy.fd()), fd(self.state.fd()))
     }

@@ -82,7 +82,9 @@ impl SaView {
 impl Sadb {
     /// Every SA, in no order.
     pub fn sas(&self) -> impl Iterator<Item = SaView> {
-        let installed = self.reader().sas().map(|(sa, mut record)| {
+        let in_force = |(sa, _): &(SaRef, SaRecord)| self.by_slot.contains_key(&sa.slot);
+        let records = self.reader().sas().filter(in_force);
+        let installed = records.map(|(sa, mut record)| {
             record.zeroize();
             self.view(sa, record, Stage::Installed)
         });

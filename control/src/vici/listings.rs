@@ -160,6 +160,7 @@ pub fn list_sa(sa: &IkeSa) -> Message {
 }
 
 fn child_sa(child: &ChildSa) -> Message {
+    let is_ah = child.suite.is_some_and(Suite::is_ah);
     let mut message = Message::new();
     message
         .add("name", &child.name)
@@ -167,7 +168,7 @@ fn child_sa(child: &ChildSa) -> Message {
         .add("reqid", child.reqid.to_string())
         .add("state", &child.state)
         .add("mode", &child.mode)
-        .add("protocol", "ESP");
+        .add("protocol", if is_ah { "AH" } else { "ESP" });
     if child.encap {
         message.add("encap", "yes");
     }

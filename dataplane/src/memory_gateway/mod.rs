@@ -300,6 +300,27 @@ impl MemoryGateway {
         new
     }
 
+    /// Moves an SA to other outer addresses or ports, as steward and control do; the record that it left stays.
+    ///
+    /// # Panics
+    /// When there is no such SA, or no room.
+    pub fn move_sa(&mut self, sa: SaRef, change: impl FnOnce(&mut SaRecord)) -> SaRef {
+        let mut record = self.reader.sa(sa).expect("a live SA");
+        change(&mut record);
+        let new = self.policy.reserve_sa().expect("room for an SA");
+        let state = self.state.sa(new.slot).expect("a slot of the table");
+        state.share(new.generation, sa.slot);
+        self.policy
+            .publish_sa(new, &record)
+            .expect("room for an SA");
+        for (slot, _, _) in self.reader.policies() {
+            if self.reader.link(slot) == Some(sa) {
+                self.policy.link(slot, Some(new));
+            }
+        }
+        new
+    }
+
     /// Adds a policy; [`MemoryGateway::refresh`] makes it count.
     ///
     /// # Panics

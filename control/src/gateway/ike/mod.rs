@@ -269,6 +269,9 @@ impl Gateway {
                     .map_or(0, |s| s.tfc_padding),
                 ..PacketRules::default()
             },
+            around: None,
+            ah_align_8: false,
+            original: None,
             last_sequence: 0,
             origin: Origin::Ike,
         })
