@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 fn id(text: &str) -> Identity {
     Identity::parse(text).unwrap_or_else(|e| panic!("{e}"))
@@ -151,4 +152,25 @@ fn octets_of_a_peer_never_reach_a_terminal_as_they_are() {
     }
     let name = id("CN=a\u{1b}b");
     assert_eq!(name.to_string(), "CN=a\\u{1b}b");
+}
+
+proptest! {
+    #[test]
+    fn hostile_octets_make_no_identity_panic(kind in 0u8..=13, data in proptest::collection::vec(any::<u8>(), 0..80)) {
+        let id = Identity::new(IdType::from_number(kind), data);
+        prop_assert!(id.names_the_same(&id) || id.kind() == IdType::DerAsn1Dn);
+        let _ = id.to_string();
+        for pattern in ["%any", "*.example", "C=*", "*@example"] {
+            let _ = IdentityPattern::parse(pattern).unwrap().score(&id);
+        }
+    }
+
+    #[test]
+    fn what_is_read_as_a_distinguished_name_is_shown_as_one_that_reads_the_same(text in "[A-Za-z]{1,2}=[ -~]{1,20}(, CN=[ -~]{1,20})?") {
+        if let Ok(id) = Identity::parse(&format!("asn1dn:{text}")) {
+            let shown = id.to_string();
+            let again = Identity::parse(&format!("asn1dn:{shown}"));
+            prop_assert!(again.as_ref().is_ok_and(|again| again.names_the_same(&id)), "{text:?} {shown:?} {again:?}");
+        }
+    }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 fn ike(text: &str) -> Proposal {
     Proposal::parse(Protocol::Ike, text).unwrap_or_else(|e| panic!("{e}"))
@@ -337,4 +338,51 @@ fn a_search_among_key_exchanges_has_an_end() {
         .retain(|t| t.kind != TransformType::AddKe(6) || t.id == 14);
     let full = [full];
     assert!(select(&full, &full, Prefer::Configured).is_err());
+}
+
+fn transforms() -> impl Strategy<Value = Proposal> {
+    let transform = (
+        0u8..14,
+        0u16..40,
+        proptest::option::of(prop_oneof![Just(128u16), Just(256)]),
+    );
+    proptest::collection::vec(transform, 0..40).prop_map(|all| {
+        let mut proposal = Proposal::new(Protocol::Ike);
+        for (kind, id, key_bits) in all {
+            proposal.add(Transform {
+                kind: TransformType::from_id(kind),
+                id,
+                key_bits,
+            });
+        }
+        proposal
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_proposal_that_reads_the_same_or_an_error(text in "[a-z0-9_-]{0,60}") {
+        for protocol in [Protocol::Ike, Protocol::Esp, Protocol::Ah] {
+            if let Ok(proposal) = Proposal::parse(protocol, &text) {
+                prop_assert_eq!(Proposal::parse(protocol, &proposal.to_string()), Ok(proposal));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_chosen_of_a_hostile_offer_was_offered_and_configured(offered in transforms()) {
+        let configured = default_ike();
+        match select(std::slice::from_ref(&offered), &configured, Prefer::Configured) {
+            Ok(chosen) => {
+                let ours = &configured[chosen.configured];
+                let taken = |t: &Transform| offered.transforms.contains(t) && (ours.transforms.contains(t) || t.id == registry::NONE);
+                prop_assert!(chosen.proposal.transforms.iter().all(taken));
+            }
+            Err(mismatch) => {
+                let _ = (mismatch.to_string(), mismatch.remedy());
+            }
+        }
+        let _ = IkeSuite::from_chosen(&offered);
+        let _ = ChildSuite::from_chosen(&offered);
+    }
 }

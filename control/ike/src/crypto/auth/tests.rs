@@ -436,3 +436,16 @@ fn a_shared_key_signs_what_each_side_sent() {
         &auth.as_bytes()[1..]
     ));
 }
+
+proptest::proptest! {
+    #[test]
+    fn hostile_octets_are_no_scheme_no_key_and_no_signature(data in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120)) {
+        let _ = Scheme::from_algorithm_identifier(&data);
+        proptest::prop_assert!(PublicKey::from_spki(&data).is_err());
+        let key = PublicKey::ed25519(&[9; 32]).unwrap();
+        for method in [AuthMethod::Rsa, AuthMethod::Ecdsa256, AuthMethod::Digital] {
+            let job = VerifyJob { key: key.clone(), method, data: data.clone(), octets: vec![], allow_sha1: true };
+            proptest::prop_assert!(job.run().is_err());
+        }
+    }
+}

@@ -35,7 +35,7 @@ impl<const LIMBS: usize> Group<LIMBS> {
 
     fn power(&self, base: &Uint<LIMBS>, seed: &[u8]) -> Vec<u8> {
         let base = FixedMontyForm::new(base, &self.params);
-        let power = base.pow_bounded_exp(&self.exponent(seed), self.exponent_bits);
+        let power = Zeroizing::new(base.pow_bounded_exp(&self.exponent(seed), self.exponent_bits));
         let result = Zeroizing::new(power.retrieve());
         result
             .as_words()
