@@ -341,7 +341,15 @@ impl Steward {
         if !tables.snapshot.is_stale(&tables.policy) {
             return;
         }
-        let snapshot = Arc::new(tables.snapshot.recompile(&tables.policy));
+        let mut snapshot = tables.snapshot.recompile(&tables.policy);
+        // A policy that is given other contents reads as empty for a moment, and its twin may have come behind the
+        // reader's back: what changed meanwhile is looked at again. In a storm, the next tick does.
+        for _ in 0..3 {
+            if snapshot.is_stale(&tables.policy) {
+                snapshot = snapshot.recompile(&tables.policy);
+            }
+        }
+        let snapshot = Arc::new(snapshot);
         let mut deliver = self
             .workers
             .iter()

@@ -268,13 +268,26 @@ impl PolicyWriter {
         record: &PolicyRecord,
         name: Option<&PolicyName>,
     ) -> Result<u32, TableFull> {
-        let n = self.take(Mark::Policies, "policies", self.reader.capacity.policies)?;
         let unlinked = PolicyLink {
             sa: None,
             several: false,
             from_packet: record.from_packet(),
         };
-        self.set_link(n, unlinked);
+        self.insert_policy_linked(record, name, unlinked)
+    }
+
+    /// Adds a policy whose link is in place before anybody can see it; returns its slot.
+    ///
+    /// # Errors
+    /// When the table is full.
+    pub fn insert_policy_linked(
+        &mut self,
+        record: &PolicyRecord,
+        name: Option<&PolicyName>,
+        link: PolicyLink,
+    ) -> Result<u32, TableFull> {
+        let n = self.take(Mark::Policies, "policies", self.reader.capacity.policies)?;
+        self.set_link(n, link);
         // Before the policy: whoever finds the policy after a crash finds its name.
         self.set_policy_name(n, name);
         if let Some(slot) = self
@@ -287,8 +300,34 @@ impl PolicyWriter {
         Ok(n)
     }
 
+    /// Writes another record into a policy's slot; name and link stay. There is a moment in which the slot reads as
+    /// empty, for which another policy must decide. `false` if there is none in that slot.
+    pub fn replace_policy(&mut self, n: u32, record: &PolicyRecord) -> bool {
+        let Some(slot) = self
+            .reader
+            .slot::<PolicyRecord>(self.reader.layout.policies, n)
+        else {
+            return false;
+        };
+        if slots::live_generation(slot).is_none() {
+            return false;
+        }
+        slots::publish(slot, record);
+        self.bump(SPD_GENERATION);
+        true
+    }
+
     /// Takes a policy away; `false` if there is none in that slot.
     pub fn remove_policy(&mut self, n: u32) -> bool {
+        let removed = self.withdraw_policy(n);
+        if removed {
+            self.set_link(n, PolicyLink::default());
+        }
+        removed
+    }
+
+    /// Takes a policy away whose link stays, until the slot is used again, for readers that have not noticed yet.
+    pub fn withdraw_policy(&mut self, n: u32) -> bool {
         let Some(slot) = self
             .reader
             .slot::<PolicyRecord>(self.reader.layout.policies, n)
@@ -299,7 +338,6 @@ impl PolicyWriter {
             return false;
         }
         slots::retire(slot);
-        self.set_link(n, PolicyLink::default());
         self.set_policy_name(n, None);
         self.give(Mark::Policies, n);
         self.bump(SPD_GENERATION);

@@ -235,15 +235,8 @@ impl Sadb {
         }
     }
 
-    /// Points each of a policy's slots at the newest SA, of those filed under `theirs`, that covers its selector.
-    pub(super) fn link_to_newest(&mut self, spec: &PolicySpec, slots: &[u32], theirs: &[u32]) {
-        for (selector, slot) in spec.selectors.iter().zip(slots) {
-            self.writer.link(*slot, self.newest_for(selector, theirs));
-        }
-    }
-
     /// The newest outbound SA in the table, of those filed under these slots, that covers a selector.
-    fn newest_for(&self, selector: &Selector, slots: &[u32]) -> Option<SaRef> {
+    pub(super) fn newest_for(&self, selector: &Selector, slots: &[u32]) -> Option<SaRef> {
         let fits = |e: &&SaEntry| {
             let record = self.writer.reader().sa(e.sa).map(Zeroizing::new);
             e.direction == Direction::Outbound

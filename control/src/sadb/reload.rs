@@ -1,6 +1,6 @@
 //! Taking up another state of the file: what is still wanted is not touched.
 
-use adit_abi::{Action, SaKey, TableFull};
+use adit_abi::{Action, PolicyLink, SaKey, TableFull};
 
 use super::{Origin, PolicySpec, SaSpec, Sadb, SadbError};
 
@@ -76,7 +76,7 @@ impl Sadb {
         let capacity = self.capacity();
         let entries = |specs: &[PolicySpec]| specs.iter().map(|p| p.selectors.len()).sum::<usize>();
         let used: usize = self.policies.values().map(|p| p.slots.len()).sum();
-        // For a moment each replaced policy is there three times.
+        // For a moment the old, the new and twins are there.
         let policies = used + entries(&plan.add) + 2 * entries(&plan.replace);
         let sas = self.sas.len() + plan.add_sas.len();
         for (table, needed, capacity) in [
@@ -90,8 +90,8 @@ impl Sadb {
         Ok(())
     }
 
-    /// Puts a policy in the place of the one of its name. SAs that belong to it stay as long as it protects; there is
-    /// no moment in which neither of the two decides.
+    /// Puts a policy in the place of the one of its name. SAs that belong to it stay as long as it protects, and
+    /// there is no moment in which neither of the two decides, or one without its SA.
     ///
     /// # Errors
     /// When there is none of this name, or no room; then nothing has changed.
@@ -106,38 +106,60 @@ impl Sadb {
             replace: vec![spec.clone()],
             ..Reload::default()
         })?;
-        let between = self.insert_entries(&spec, &name)?;
         if old.spec.action != Action::Protect || spec.action != Action::Protect {
+            let slots = self.insert_entries(&spec, &name)?;
             self.remove_policy(&spec.name)?;
-            self.file_policy(spec, between);
+            self.file_policy(spec, slots);
             return Ok(());
         }
-        self.link_to_newest(&spec, &between, &old.slots);
-        // SAs bear the number of their policy's slot, so it takes the old places again. What was freed last is
-        // taken first.
-        for slot in old.slots.iter().rev() {
-            self.writer.remove_policy(*slot);
+        // SAs bear the number of their policy's slot, so selectors that stay keep theirs. While a slot is written
+        // anew, a twin of it decides.
+        let (mut slots, mut twins) = (Vec::new(), Vec::new());
+        for (selector, record) in spec.selectors.iter().zip(spec.records()) {
+            let mut places = old.spec.selectors.iter().zip(&old.slots);
+            let kept = places.find(|(s, slot)| *s == selector && !slots.contains(*slot));
+            let kept = kept.map(|(_, slot)| *slot);
+            let link = match kept {
+                Some(slot) => self.reader().policy_link(slot),
+                None => PolicyLink {
+                    sa: self.newest_for(selector, &old.slots),
+                    several: false,
+                    from_packet: record.from_packet(),
+                },
+            };
+            let slot = self
+                .writer
+                .insert_policy_linked(&record, Some(&name), link)?;
+            match kept {
+                Some(kept) => {
+                    twins.push(slot);
+                    slots.push(kept);
+                    self.writer.replace_policy(kept, &record);
+                }
+                None => slots.push(slot),
+            }
         }
-        let slots = self.insert_entries(&spec, &name)?;
-        self.link_to_newest(&spec, &slots, &old.slots);
-        for slot in between {
-            self.writer.remove_policy(slot);
+        for twin in twins {
+            self.writer.withdraw_policy(twin);
         }
-        // What was filed under a place that the policy has no longer goes with it.
-        let lost: Vec<_> = old
-            .slots
-            .iter()
-            .filter(|slot| !slots.contains(slot))
-            .filter_map(|slot| self.by_policy.get(slot))
-            .flatten()
-            .map(|(_, key)| *key)
-            .collect();
-        for key in lost {
+        let (gone, theirs) = self.left_behind(&old.slots, &slots);
+        for key in theirs {
             let _ = self.remove_sa(&key);
+        }
+        for slot in gone {
+            self.writer.remove_policy(slot);
         }
         let name = spec.name.clone();
         self.file_policy(spec, slots);
         self.file_parts_again(&name);
         Ok(())
+    }
+
+    /// The slots that a policy no longer has, and the SAs that are filed under them.
+    fn left_behind(&self, old: &[u32], new: &[u32]) -> (Vec<u32>, Vec<SaKey>) {
+        let gone: Vec<_> = old.iter().copied().filter(|s| !new.contains(s)).collect();
+        let theirs = gone.iter().filter_map(|slot| self.by_policy.get(slot));
+        let keys = theirs.flatten().map(|(_, key)| *key).collect();
+        (gone, keys)
     }
 }
