@@ -119,12 +119,16 @@ impl Sadb {
             let mut places = old.spec.selectors.iter().zip(&old.slots);
             let kept = places.find(|(s, slot)| *s == selector && !slots.contains(*slot));
             let kept = kept.map(|(_, slot)| *slot);
+            let from_packet = record.from_packet();
             let link = match kept {
-                Some(slot) => self.reader().policy_link(slot),
+                Some(slot) => PolicyLink {
+                    from_packet,
+                    ..self.reader().policy_link(slot)
+                },
                 None => PolicyLink {
                     sa: self.newest_for(selector, &old.slots),
                     several: false,
-                    from_packet: record.from_packet(),
+                    from_packet,
                 },
             };
             let slot = self
@@ -134,6 +138,7 @@ impl Sadb {
                 Some(kept) => {
                     twins.push(slot);
                     slots.push(kept);
+                    self.writer.set_link(kept, link);
                     self.writer.replace_policy(kept, &record);
                 }
                 None => slots.push(slot),
