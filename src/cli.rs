@@ -71,7 +71,7 @@ enum Command {
         #[command(subcommand)]
         command: ProbeCommand,
     },
-    /// Policies: list, add, delete
+    /// Policies: list, add, delete, explain
     Policy {
         #[command(flatten)]
         gateway: Gateway,

@@ -17,12 +17,42 @@ pub enum PolicyCommand {
     List,
     /// Add a policy
     Add(Box<PolicyAdd>),
+    /// Which policy a packet meets, and why
+    Explain(Explain),
+    /// Let go of packets that are held for an SA of a policy
+    Release {
+        /// The policy's name
+        #[arg(long)]
+        name: String,
+        /// Forward them in clear
+        #[arg(long, conflicts_with = "drop", required_unless_present = "drop")]
+        clear: bool,
+        /// Drop them
+        #[arg(long)]
+        drop: bool,
+    },
     /// Remove a policy
     Delete {
         /// The policy's name
         #[arg(long)]
         name: String,
     },
+}
+
+/// A packet to ask about.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Explain {
+    /// Where it comes from
+    pub src: IpAddr,
+    /// Where it goes
+    pub dst: IpAddr,
+    /// Protocol, by name or number
+    pub protocol: String,
+    /// FROM,TO; a message type such as 8:0 for ICMP; opaque for a fragment that shows none
+    pub ports: Option<String>,
+    /// It came in clear from outside
+    #[arg(long)]
+    pub inbound: bool,
 }
 
 /// A new policy.
@@ -37,6 +67,12 @@ pub struct PolicyAdd {
     /// Order: the lowest number that covers a packet decides
     #[arg(long)]
     pub priority: u64,
+    /// Of bypass and discard: what arrives in clear, or what leaves
+    #[arg(long, value_parser = ["both", "in", "out"])]
+    pub direction: Option<String>,
+    /// Fields that an SA takes from the packet that asks for it
+    #[arg(long, value_name = "FIELD", value_delimiter = ',', value_parser = ["local_addr", "remote_addr", "protocol", "local_port", "remote_port"])]
+    pub pfp: Vec<String>,
     /// Protected side: prefix, address or range, with [protocol/ports] behind it or not
     #[arg(long, value_name = "SELECTOR", required = true)]
     pub local_ts: Vec<String>,
@@ -78,6 +114,12 @@ impl PolicyAdd {
             .add("priority", self.priority.to_string())
             .add_list("local_ts", local)
             .add_list("remote_ts", remote);
+        if let Some(direction) = &self.direction {
+            message.add("direction", direction);
+        }
+        if !self.pfp.is_empty() {
+            message.add_list("pfp", &self.pfp);
+        }
         if let Some((spi, destination)) = self.sa {
             message
                 .add("spi", format!("{spi:#010x}"))
@@ -125,6 +167,14 @@ pub fn run(
                 out,
             )
         }
+        PolicyCommand::Explain(packet) => explain(gateway.connect()?, gateway.json, packet, out),
+        PolicyCommand::Release { name, clear, .. } => {
+            let verdict = if *clear { "clear" } else { "drop" };
+            let message = Message::new().with("policy", name).with("verdict", verdict);
+            let answer = gateway.connect()?.request("release-held", &message)?;
+            let text = format!("released what was held under {name}: {verdict}");
+            done(gateway.json, &answer, &text, out)
+        }
         PolicyCommand::Delete { name } => {
             let answer = gateway
                 .connect()?
@@ -139,12 +189,73 @@ pub fn run(
     }
 }
 
+fn explain(
+    mut client: Client,
+    json: bool,
+    packet: &Explain,
+    out: &mut impl Write,
+) -> Result<(), CliError> {
+    let mut message = Message::new()
+        .with("src", packet.src.to_string())
+        .with("dst", packet.dst.to_string())
+        .with("protocol", &packet.protocol)
+        .with("direction", if packet.inbound { "in" } else { "out" });
+    if let Some(ports) = &packet.ports {
+        message.add("ports", ports);
+    }
+    let answer = client.request("policy-explain", &message)?;
+    if json {
+        return tree::print_json(&tree::json(&answer), out);
+    }
+    write!(out, "{}", explained(&answer))?;
+    Ok(())
+}
+
+/// The answer in words: what happens and why, then the policies that were passed over.
+fn explained(answer: &Message) -> String {
+    let text = |key: &str| answer.str(key).unwrap_or_default();
+    let mut said = match answer.str("policy") {
+        Some(policy) => format!("{} by policy {policy}", text("action").to_uppercase()),
+        None => text("action").to_uppercase(),
+    };
+    said += &format!(": {}\n", text("why"));
+    for (key, name) in [("wanted_local", "local"), ("wanted_remote", "remote")] {
+        if let Some(side) = answer.str(key) {
+            said += &format!("  wanted {name}  {side}\n");
+        }
+    }
+    if let Some(spi) = answer.str("spi") {
+        said += &format!("  SA  0x{spi}/{}\n", text("dst"));
+    }
+    for (title, passed) in answer
+        .section("passed")
+        .into_iter()
+        .flat_map(Message::sections)
+    {
+        let side = |key: &str| passed.str(key).unwrap_or_default();
+        let name = title.rsplit_once('#').map_or(title, |(name, _)| name);
+        said += &format!(
+            "  not {name} ({} to {}): {}\n",
+            side("local"),
+            side("remote"),
+            side("why")
+        );
+    }
+    said
+}
+
 /// One policy as it is shown.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct PolicyRow {
     name: String,
     action: String,
     priority: u64,
+    direction: String,
+    pfp: Vec<String>,
+    packets_out: u64,
+    bytes_out: u64,
+    packets_in: u64,
+    bytes_in: u64,
     sa: Option<String>,
     local_ts: Vec<String>,
     remote_ts: Vec<String>,
@@ -171,18 +282,27 @@ fn list(mut client: Client, json: bool, out: &mut impl Write) -> Result<(), CliE
         [
             row.priority.to_string(),
             row.name,
-            row.action.to_uppercase(),
+            if row.direction == "both" {
+                row.action.to_uppercase()
+            } else {
+                format!("{} {}", row.action.to_uppercase(), row.direction)
+            },
             row.local_ts.join(" "),
             row.remote_ts.join(" "),
+            row.packets_out.to_string(),
+            row.packets_in.to_string(),
             row.sa.unwrap_or_default(),
         ]
     });
-    let headings = ["PRIORITY", "NAME", "ACTION", "LOCAL", "REMOTE", "SA"];
+    let headings = [
+        "PRIORITY", "NAME", "ACTION", "LOCAL", "REMOTE", "OUT", "IN", "SA",
+    ];
     tree::print_table(headings, &cells.collect::<Vec<_>>(), out)
 }
 
 fn policy_row(title: &str, policy: &Message) -> PolicyRow {
     let text = |key: &str| policy.str(key).unwrap_or_default().to_owned();
+    let number = |key: &str| policy.str(key).and_then(|n| n.parse().ok()).unwrap_or(0);
     PolicyRow {
         name: policy.str("child").unwrap_or(title).to_owned(),
         action: text("action"),
@@ -190,6 +310,12 @@ fn policy_row(title: &str, policy: &Message) -> PolicyRow {
             .str("priority")
             .and_then(|text| text.parse().ok())
             .unwrap_or(0),
+        direction: policy.str("direction").unwrap_or("both").to_owned(),
+        pfp: policy.list("pfp").map(str::to_owned).collect(),
+        packets_out: number("packets-out"),
+        bytes_out: number("bytes-out"),
+        packets_in: number("packets-in"),
+        bytes_in: number("bytes-in"),
         sa: policy
             .str("spi")
             .map(|spi| format!("0x{spi}/{}", text("dst"))),
@@ -286,6 +412,35 @@ mod tests {
     }
 
     #[test]
+    fn flags_and_direction_are_passed_on() {
+        let message = add("--pfp local_addr,protocol --direction in").unwrap();
+        assert_eq!(message.str("direction"), Some("in"));
+        let pfp: Vec<_> = message.list("pfp").collect();
+        assert_eq!(pfp, ["local_addr", "protocol"]);
+        assert!(add("--pfp address").is_err() && add("--direction up").is_err());
+    }
+
+    #[test]
+    fn an_explanation_names_the_policy_and_those_before_it() {
+        let passed = Message::new()
+            .with("local", "10.1.0.0/24")
+            .with("remote", "10.9.0.0/24")
+            .with("why", "the remote address 10.2.0.5 is not in it");
+        let answer = Message::new()
+            .with("policy", "net")
+            .with("action", "protect")
+            .with("spi", "00001001")
+            .with("dst", "192.0.2.2")
+            .with("why", "it is sealed into this SA")
+            .with_section("passed", Message::new().with_section("other#3", passed));
+        assert_eq!(
+            explained(&answer),
+            "PROTECT by policy net: it is sealed into this SA\n  SA  0x00001001/192.0.2.2\n  \
+             not other (10.1.0.0/24 to 10.9.0.0/24): the remote address 10.2.0.5 is not in it\n"
+        );
+    }
+
+    #[test]
     fn an_sa_is_named_by_spi_and_destination() {
         let message = add("--sa 0x1001/2001:db8::2").unwrap();
         assert_eq!(
@@ -316,11 +471,13 @@ mod tests {
             .with("priority", "10")
             .with("spi", "00001001")
             .with("dst", "192.0.2.2")
+            .with("packets-out", "7")
             .with_list("local-ts", ["10.1.0.0/24"]);
         let row = policy_row("site/net", &policy);
         assert_eq!(
             (row.name.as_str(), row.priority, row.sa.as_deref()),
             ("net", 10, Some("0x00001001/192.0.2.2"))
         );
+        assert_eq!((row.packets_out, row.packets_in), (7, 0));
     }
 }

@@ -1,6 +1,7 @@
 //! `list-sas` and `list-policies`: strongSwan's listings, streamed.
 
 use adit_abi::Direction as SaDirection;
+use adit_abi::FromPacket;
 use adit_ike::endpoint::ChildInfo;
 use adit_vici::Message;
 
@@ -179,6 +180,17 @@ impl Gateway {
             reqid: u64::from(first) + 1,
             action: entry.spec.action,
             priority: entry.spec.priority,
+            direction: entry.spec.applies.name(),
+            from_packet: FromPacket::NAMES
+                .iter()
+                .filter(|(_, flag)| entry.spec.from_packet.contains(*flag))
+                .map(|(name, _)| *name)
+                .collect(),
+            counts: entry.slots.iter().fold([0; 4], |mut sum, slot| {
+                let counts = self.sadb.state().policy_counts(*slot);
+                sum.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+                sum
+            }),
             sa,
             local_ts: unique(entry.spec.selectors.iter().map(show_local).collect()),
             remote_ts: unique(entry.spec.selectors.iter().map(show_remote).collect()),

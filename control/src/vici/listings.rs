@@ -272,6 +272,12 @@ pub struct Policy {
     pub action: Action,
     /// Order: the lowest decides.
     pub priority: u64,
+    /// `both`, `in` or `out`.
+    pub direction: &'static str,
+    /// Names of the fields that its SAs take from packets.
+    pub from_packet: Vec<&'static str>,
+    /// Packets and bytes that it decided about: out, then in.
+    pub counts: [u64; 4],
     /// SPI and outer destination of the outbound SA, of a PROTECT policy that has one.
     pub sa: Option<(u32, String)>,
     /// The protected side, in traffic selector syntax.
@@ -317,7 +323,15 @@ pub fn list_policy(policy: &Policy) -> Message {
             },
         )
         .add("action", policy.action.name().to_ascii_lowercase())
-        .add("priority", policy.priority.to_string());
+        .add("priority", policy.priority.to_string())
+        .add("direction", policy.direction);
+    let names = ["packets-out", "bytes-out", "packets-in", "bytes-in"];
+    for (name, count) in names.into_iter().zip(policy.counts) {
+        body.add(name, count.to_string());
+    }
+    if !policy.from_packet.is_empty() {
+        body.add_list("pfp", &policy.from_packet);
+    }
     if let Some((spi, destination)) = &policy.sa {
         body.add("spi", format!("{spi:08x}"))
             .add("dst", destination);
@@ -394,6 +408,9 @@ mod tests {
             reqid: 1,
             action: Action::Bypass,
             priority: 10,
+            direction: "both",
+            from_packet: Vec::new(),
+            counts: [1, 2, 3, 4],
             sa: None,
             local_ts: vec![],
             remote_ts: vec![],
