@@ -17,6 +17,13 @@ const OUTER: [(IpAddr, IpAddr); 2] = [
     ),
 ];
 
+/// Suites of the tunnels in UDP.
+const UDP: [Suite; 3] = [
+    Suite::AES128_GCM16,
+    Suite::CHACHA20_POLY1305,
+    Suite::AES128_SHA256,
+];
+
 /// One tunnel between the test and the peer, with inner addresses of its own.
 pub struct Tunnel {
     /// The SA that the test seals by.
@@ -37,7 +44,7 @@ impl Tunnel {
         Self::all_in(None)
     }
 
-    /// The same in UDP, the peer behind a NAT that has changed its port.
+    /// Some of them in UDP, the peer behind a NAT that has changed its port.
     pub fn all_in_udp() -> Vec<Self> {
         Self::all_in(Some((4500, 40_123)))
     }
@@ -45,7 +52,10 @@ impl Tunnel {
     fn all_in(udp: Option<(u16, u16)>) -> Vec<Self> {
         let back = udp.map(|(here, there)| (there, here));
         let mut tunnels = Vec::new();
-        for (n, suite) in Suite::each_esp_transform().enumerate() {
+        // What is in UDP does not depend on the suite but for its length.
+        let suites =
+            Suite::each_esp_transform().filter(|suite| udp.is_none() || UDP.contains(suite));
+        for (n, suite) in suites.enumerate() {
             for (here, there) in OUTER {
                 for esn in [false, true] {
                     // Each suite meets every family inside and outside; two of them every mix.
