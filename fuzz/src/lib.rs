@@ -6,6 +6,7 @@
 mod cipher;
 mod eap;
 mod ike;
+mod ike_exchange;
 mod messages;
 mod pipeline;
 mod radius;
@@ -73,6 +74,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "ike-chain",
         run: ike::chain,
+    },
+    Target {
+        name: "ike-exchange",
+        run: ike_exchange::exchange,
     },
     Target {
         name: "ike-fragments",
