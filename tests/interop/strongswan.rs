@@ -72,8 +72,12 @@ impl Pair {
 }
 
 fn connection(name: &str, side: Side, family: Family, proposals: &str) -> Message {
+    connection_by("psk", name, side, family, proposals)
+}
+
+fn connection_by(auth: &str, name: &str, side: Side, family: Family, proposals: &str) -> Message {
     let other = side.other();
-    let end = |id: String| Message::new().with("auth", "psk").with("id", id);
+    let end = |id: String| Message::new().with("auth", auth).with("id", id);
     let child = Message::new()
         .with_list("esp_proposals", ["aes128gcm16"])
         .with_list("local_ts", [side.prefix(family)])
@@ -158,6 +162,86 @@ fn either_end_brings_a_child_up_and_a_refusal_is_explained() {
     let told = explained(&pair.adit, "odd");
     assert!(
         told.str("reason").is_some_and(|r| r.contains("proposal")),
+        "{told:?}"
+    );
+}
+
+/// An authority, and for each side a certificate that it issued: one with an ECDSA key, one with an RSA key.
+struct Pki {
+    authority: Vec<u8>,
+    ends: [(Vec<u8>, Vec<u8>); 2],
+}
+
+impl Pki {
+    fn new(name: &str) -> Self {
+        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "lab CA");
+        let authority = params.self_signed(&key).expect("a certificate");
+        let issuer = Issuer::new(params, key);
+        let algorithms = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_RSA_SHA256];
+        let mut sides = Side::BOTH.into_iter().zip(algorithms);
+        let ends = std::array::from_fn(|_| {
+            let (side, algorithm) = sides.next().expect("a side");
+            let key = KeyPair::generate_for(algorithm).expect("a key");
+            let id = format!("{name}.{}", side.gateway());
+            let params = CertificateParams::new(vec![id]).expect("parameters");
+            let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+            (certificate.der().to_vec(), key.serialize_der())
+        });
+        Self {
+            authority: authority.der().to_vec(),
+            ends,
+        }
+    }
+}
+
+#[test]
+fn certificates_of_both_kinds_are_believed_both_ways_and_strangers_are_not() {
+    or_skip!(Charon::require().map_err(|e| e.to_string()));
+    let pair = Pair::start();
+    let proposals = "aes128gcm16-prfsha256-ecp256";
+    for name in ["known", "stranger"] {
+        let pki = Pki::new(name);
+        for (side, (certificate, key)) in Side::BOTH.into_iter().zip(&pki.ends) {
+            let x509 = |flag: &str, data: &[u8]| {
+                Message::new()
+                    .with("type", "X509")
+                    .with("flag", flag)
+                    .with("data", data)
+            };
+            // Nobody told adit of the authority that issued the stranger's.
+            if (name, side) != ("stranger", Side::A) {
+                pair.tell(side, "load-cert", &x509("CA", &pki.authority));
+            }
+            pair.tell(side, "load-cert", &x509("NONE", certificate));
+            let kind = if side == Side::A { "ecdsa" } else { "rsa" };
+            pair.tell(
+                side,
+                "load-key",
+                &Message::new().with("type", kind).with("data", key),
+            );
+            let connection = connection_by("pubkey", name, side, Family::V4, proposals);
+            pair.tell(side, "load-conn", &connection);
+        }
+    }
+    pair.initiate(Side::A, "known");
+    pair.pings_pass(Family::V4);
+
+    let what = Message::new()
+        .with("ike", "stranger")
+        .with("timeout", "10000");
+    pair.adit
+        .request("initiate", &what)
+        .expect_err("an unknown authority");
+    let told = explained(&pair.adit, "stranger");
+    let problem = told.str("problem").unwrap_or_default();
+    assert!(
+        problem.contains("authority") || problem.contains("issued"),
         "{told:?}"
     );
 }

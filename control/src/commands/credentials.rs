@@ -55,8 +55,10 @@ impl Gateway {
         Message::new().with_list("keys", self.ike.secrets.names())
     }
 
-    /// `clear-creds`: every secret is forgotten.
+    /// `clear-creds`: every secret, private key and certificate is forgotten.
     pub(super) fn clear_creds(&mut self) {
         self.ike.secrets.clear();
+        self.ike.credentials.clear();
+        self.tell_authorities();
     }
 }

@@ -1,11 +1,13 @@
 //! What the commands of the control socket mean; `docs/control-socket.md` describes them for their users.
 
 mod arguments;
+mod certificates;
 mod connections;
 mod credentials;
 mod explain;
 mod list;
 mod policy;
+mod pools;
 mod reload;
 mod sa;
 mod statistics;
@@ -20,6 +22,8 @@ const EVENTS: &[&str] = &[
     "list-sa",
     "list-policy",
     "list-conn",
+    "list-cert",
+    "list-authority",
     "ike-updown",
     "child-updown",
     "control-log",
@@ -62,6 +66,19 @@ impl Commands for Gateway {
                 self.clear_creds();
                 Answer::Done(success())
             }
+            "load-cert" => done(self.load_cert(message)),
+            "load-key" => Answer::Done(self.load_key(message).unwrap_or_else(failure)),
+            "unload-key" => done(self.unload_key(message)),
+            "get-keys" => Answer::Done(self.get_keys()),
+            "load-authority" => done(self.load_authority(message)),
+            "unload-authority" => done(self.unload_authority(message)),
+            "get-authorities" => Answer::Done(self.get_authorities()),
+            "list-authorities" => self.list_authorities(message, reply),
+            "list-certs" => self.list_certs(message, request.cursor, reply),
+            "flush-certs" => done(self.flush_certs(message)),
+            "load-pool" => done(self.load_pool(message)),
+            "unload-pool" => done(self.unload_pool(message)),
+            "get-pools" => Answer::Done(self.get_pools(message).unwrap_or_else(failure)),
             "initiate" => self.initiate(message, reply),
             "terminate" => Answer::Done(self.terminate(message).unwrap_or_else(failure)),
             "rekey" => Answer::Done(self.rekey(message).unwrap_or_else(failure)),

@@ -1,29 +1,19 @@
 //! `local` and `remote`: how each end proves who it is.
 
+use std::sync::Arc;
+
+use adit_ike::cert::Certificate;
 use adit_ike::config::{AuthMethod, LocalAuth, RemoteAuth};
 use adit_ike::identity::IdentityPattern;
 
 use super::section::{Foreign, Section};
 use super::values;
 
-/// How a client is authenticated where a connection says `eap`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EapBackend {
-    /// By this gateway, with EAP-MSCHAPv2 and the loaded secrets.
-    Mschapv2,
-    /// By a RADIUS server (RFC 3579).
-    Radius,
-}
-
-const METHODS: &[(&str, (AuthMethod, Option<EapBackend>))] = &[
-    ("psk", (AuthMethod::Psk, None)),
-    ("pubkey", (AuthMethod::PublicKey, None)),
-    ("eap", (AuthMethod::Eap, Some(EapBackend::Mschapv2))),
-    (
-        "eap-mschapv2",
-        (AuthMethod::Eap, Some(EapBackend::Mschapv2)),
-    ),
-    ("eap-radius", (AuthMethod::Eap, Some(EapBackend::Radius))),
+const METHODS: &[(&str, AuthMethod)] = &[
+    ("psk", AuthMethod::Psk),
+    ("pubkey", AuthMethod::PublicKey),
+    ("eap", AuthMethod::Eap),
+    ("eap-mschapv2", AuthMethod::Eap),
 ];
 
 const LOCAL: &[Foreign] = &[
@@ -97,7 +87,7 @@ const REMOTE: &[Foreign] = &[
     },
 ];
 
-fn method(section: &Section<'_>) -> Result<(AuthMethod, Option<EapBackend>), String> {
+fn method(section: &Section<'_>) -> Result<AuthMethod, String> {
     let method = section.parsed("auth", |text| {
         let found = METHODS.iter().find(|(word, _)| *word == text);
         found.map(|(_, method)| *method).ok_or_else(|| {
@@ -106,7 +96,16 @@ fn method(section: &Section<'_>) -> Result<(AuthMethod, Option<EapBackend>), Str
             format!("{}{constraints}", words.join(", "))
         })
     })?;
-    Ok(method.unwrap_or((AuthMethod::PublicKey, None)))
+    Ok(method.unwrap_or(AuthMethod::PublicKey))
+}
+
+/// Certificates as DER, whether they came as that or as PEM.
+fn certificates(section: &Section<'_>, key: &str) -> Result<Vec<Arc<[u8]>>, String> {
+    let parse = |blob: &[u8]| match Certificate::parse(blob) {
+        Ok(certificate) => Ok(certificate.der().into()),
+        Err(e) => Err(section.wrong(key, "no certificate", e)),
+    };
+    section.blobs(key)?.into_iter().map(parse).collect()
 }
 
 /// Reads a section `local`.
@@ -114,27 +113,26 @@ fn method(section: &Section<'_>) -> Result<(AuthMethod, Option<EapBackend>), Str
 /// # Errors
 /// The key that is wrong, and what was expected.
 pub(super) fn local(section: Section<'_>) -> Result<LocalAuth, String> {
-    let (method, backend) = method(&section)?;
-    if backend == Some(EapBackend::Radius) {
-        let expected = "eap-mschapv2: RADIUS is for clients of this gateway";
-        return Err(section.wrong("auth", "\"eap-radius\"", expected));
-    }
+    let method = method(&section)?;
     let mut auth = LocalAuth::new(method);
     auth.id = section.parsed("id", values::identity)?;
+    auth.certs = certificates(&section, "certs")?;
     auth.eap_id = section.text("eap_id")?.map(str::to_owned);
     section.finish(LOCAL)?;
     Ok(auth)
 }
 
-/// Reads a section `remote`; also how its clients are authenticated by EAP, if they are.
+/// Reads a section `remote`.
 ///
 /// # Errors
 /// The key that is wrong, and what was expected.
-pub(super) fn remote(section: Section<'_>) -> Result<(RemoteAuth, Option<EapBackend>), String> {
-    let (method, backend) = method(&section)?;
+pub(super) fn remote(section: Section<'_>) -> Result<RemoteAuth, String> {
+    let method = method(&section)?;
     let id = section.parsed("id", values::identity_pattern)?;
-    let auth = RemoteAuth::new(method, id.unwrap_or(IdentityPattern::Any));
+    let mut auth = RemoteAuth::new(method, id.unwrap_or(IdentityPattern::Any));
+    auth.certs = certificates(&section, "certs")?;
+    auth.cacerts = certificates(&section, "cacerts")?;
     section.word("eap_id", &[("%any", ()), ("%identity", ())])?;
     section.finish(REMOTE)?;
-    Ok((auth, backend))
+    Ok(auth)
 }

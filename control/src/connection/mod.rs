@@ -5,6 +5,7 @@
 
 mod auth;
 mod child;
+pub mod pool;
 pub mod section;
 pub(crate) mod values;
 
@@ -17,7 +18,6 @@ use adit_ike::config::{Childless, Connection, Fragmentation, SendCertificate, Un
 use adit_ike::proposal::{self, Protocol};
 use adit_vici::Message;
 
-pub use auth::EapBackend;
 pub use child::ChildSettings;
 use section::{Foreign, Section};
 
@@ -28,8 +28,6 @@ pub struct Loaded {
     pub connection: Connection,
     /// For the data plane, by the child's name.
     pub children: HashMap<Arc<str>, ChildSettings>,
-    /// How its clients are authenticated by EAP, if they are.
-    pub eap: Option<EapBackend>,
 }
 
 const UNSUPPORTED: &[Foreign] = &[
@@ -81,6 +79,16 @@ const UNSUPPORTED: &[Foreign] = &[
     foreign("mediated_by", &[], "there is no mediation; leave it out"),
     foreign("mediation_peer", &[], "there is no mediation; leave it out"),
     foreign("ocsp", &["reply", "never"], "OCSP is not asked; load CRLs"),
+];
+
+/// Keys of an authority that mean nothing here.
+pub(crate) const AUTHORITY_UNSUPPORTED: [Foreign; 2] = [
+    foreign("ocsp_uris", &[], "OCSP is not asked; load CRLs"),
+    foreign(
+        "cert_uri_base",
+        &[],
+        "certificates are not fetched; have peers send them",
+    ),
 ];
 
 const fn foreign(
@@ -183,14 +191,11 @@ fn connection(name: &str, section: Section<'_>) -> Result<Loaded, String> {
     c.over_time = time("over_time")?.unwrap_or(longer / 10);
     c.rand_time = time("rand_time")?.unwrap_or(c.over_time).min(longer);
 
-    let mut eap = None;
     for (_, local) in section.sections("local") {
         c.local.push(auth::local(local)?);
     }
     for (_, remote) in section.sections("remote") {
-        let (remote, backend) = auth::remote(remote)?;
-        c.remote.push(remote);
-        eap = eap.or(backend);
+        c.remote.push(auth::remote(remote)?);
     }
     let mut children = HashMap::new();
     if let Some(all) = section.section("children")? {
@@ -205,6 +210,5 @@ fn connection(name: &str, section: Section<'_>) -> Result<Loaded, String> {
     Ok(Loaded {
         connection: c,
         children,
-        eap,
     })
 }

@@ -5,6 +5,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `sockets` | UDP ports 500 and 4500 of every own address |
+//! | `credentials` | certificates, authorities, revocation lists, private keys |
 //! | `secrets` | pre-shared keys and passwords |
 //! | `workers` | threads for public-key work and name resolution |
 //! | `children` | which SA of the table belongs to which child |
@@ -12,6 +13,7 @@
 //! | `route` | the addresses a connection runs between |
 
 pub mod children;
+pub mod credentials;
 pub mod failures;
 mod route;
 pub mod secrets;
@@ -30,6 +32,7 @@ use mio::{Registry, Token, Waker};
 
 use crate::connection::Loaded;
 use children::Children;
+use credentials::Credentials;
 use failures::Failures;
 pub(crate) use route::find as find_route;
 use secrets::Secrets;
@@ -57,6 +60,8 @@ pub struct Ike {
     pub endpoint: Endpoint,
     /// The sockets.
     pub sockets: Sockets,
+    /// Certificates and private keys.
+    pub credentials: Credentials,
     /// Shared secrets.
     pub secrets: Secrets,
     /// Connections, by name.
@@ -84,6 +89,7 @@ impl Ike {
         Ok(Self {
             endpoint: Endpoint::new(settings, Box::new(System), Box::new(RandomSpis::new()), now),
             sockets: Sockets::new(registry, first + 1, ports)?,
+            credentials: Credentials::default(),
             secrets: Secrets::default(),
             loaded: BTreeMap::new(),
             children: Children::default(),

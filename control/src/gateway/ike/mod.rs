@@ -113,13 +113,44 @@ impl Gateway {
                     .find(Kind::Ike, local.as_ref(), remote.as_ref());
                 Answer::Secret(found.map(|octets| adit_ike::crypto::Secret::copy_of(&octets)))
             }
-            // No connection that is loaded asks for these: keys and certificates are refused there.
-            Ask::Credential { .. } => Answer::Credential(None),
-            Ask::Sign { .. } => Answer::Signature(Err("there are no private keys".into())),
-            Ask::Verify(_) => Answer::Verified(Err((
-                "there are no certificates to trust".into(),
-                "use auth = psk".into(),
-            ))),
+            Ask::Credential {
+                connection,
+                authorities,
+            } => {
+                let loaded = self.ike.loaded.get(&connection);
+                let local = loaded.and_then(|l| l.connection.local.first());
+                let credentials = &self.ike.credentials;
+                let found = local.and_then(|l| credentials.credential(l, &authorities));
+                Answer::Credential(found.map(Box::new))
+            }
+            Ask::Sign {
+                key,
+                peer_hashes,
+                octets,
+                ..
+            } => {
+                let busy = match self.ike.credentials.sign(key, &peer_hashes, octets) {
+                    Ok(job) => {
+                        if self.ike.find_out(id, move || Answer::Signature(job())) {
+                            return;
+                        }
+                        "too much public-key work waits".into()
+                    }
+                    Err(problem) => problem,
+                };
+                Answer::Signature(Err(busy))
+            }
+            Ask::Verify(verification) => {
+                let job = self
+                    .ike
+                    .credentials
+                    .verify(*verification, clock::wall_seconds());
+                if self.ike.find_out(id, move || Answer::Verified(job())) {
+                    return;
+                }
+                let problem = "too much public-key work waits at this gateway".to_owned();
+                Answer::Verified(Err((problem, "try again later".into())))
+            }
             Ask::EapPassword { name, .. } => {
                 let name = std::str::from_utf8(&name).ok();
                 let name = name.and_then(|n| adit_ike::identity::Identity::parse(n).ok());
