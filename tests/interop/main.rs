@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `peers_agree` | the peers understand each other, so a disagreement with us is ours |
 //! | `linux_kernel` | a Linux kernel's XFRM and adit exchange packets |
+//! | `linux_modes` | so they do in transport mode and BEET, under AH, and under AH and ESP |
 //! | `scapy_agrees` | scapy opens what we seal, and we open what scapy seals |
 //! | `tshark_agrees` | tshark decrypts what we seal, and finds every ICV right |
 //! | `tshark_dissects_ike` | tshark reads in our IKE messages what we wrote |
@@ -29,6 +30,7 @@ mod wire;
 
 mod command;
 mod linux_kernel;
+mod linux_modes;
 mod peers_agree;
 mod radius;
 mod scapy_agrees;

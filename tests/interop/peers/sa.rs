@@ -60,11 +60,11 @@ impl EspSa {
         }
     }
 
-    /// As a line for `ip -batch`; `sequence` is the last number that was used.
-    pub fn iproute(&self, sequence: u64) -> String {
+    /// What encrypts and authenticates, in the words of `ip xfrm state add`.
+    pub fn transforms(&self) -> String {
         let (enc, auth) = (hex(&self.enc), hex(&self.auth));
         let bits = self.suite.icv_len() * 8;
-        let transforms = match self.suite.encryption().expect("an ESP SA") {
+        match self.suite.encryption().expect("an ESP SA") {
             Encryption::AesGcm(..) => format!("aead rfc4106(gcm(aes)) 0x{enc} {bits}"),
             Encryption::AesCcm(..) => format!("aead rfc4309(ccm(aes)) 0x{enc} {bits}"),
             Encryption::NullAesGmac(_) => format!("aead rfc4543(gcm(aes)) 0x{enc} {bits}"),
@@ -91,7 +91,12 @@ impl EspSa {
                 };
                 format!("auth-trunc {mac} 0x{auth} {bits} enc {cipher}")
             }
-        };
+        }
+    }
+
+    /// As a line for `ip -batch`; `sequence` is the last number that was used.
+    pub fn iproute(&self, sequence: u64) -> String {
+        let transforms = self.transforms();
         // Without af-unspec an SA carries inner packets of its own outer family only.
         let flags = if self.esn {
             "af-unspec esn"
