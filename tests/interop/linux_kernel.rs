@@ -8,12 +8,13 @@ use crate::tunnel::{Tunnel, setup};
 use crate::wire;
 use adit::lab::daemons::Daemons;
 use adit::lab::gateway::{self, Gateway};
-use adit::lab::sas::{SaShape, TunnelPlan};
+use adit::lab::sas::{LabSa, SaShape, TunnelPlan};
 use adit::lab::traffic::{self, PingPlan};
 use adit::lab::{Family, Shape, Side, Topology};
 use adit_abi::Suite;
+use adit_vici::Message;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pings each way.
 const PINGS: u64 = 3;
@@ -84,6 +85,59 @@ fn both_processes_and_the_linux_kernel_answer_each_others_pings() {
             panic!("{shape:?}: {outcome:?} of {PINGS}; {drops:?}; {kernel}");
         }
     }
+    let old = before.expect("a tunnel");
+    large_packets(&topology, &mut kernel, &gateways, &old);
+}
+
+/// Packets larger than the path, sealed whole and cut by either end; among padding and dummies.
+fn large_packets(
+    topology: &Topology,
+    kernel: &mut LinuxGateway,
+    gateways: &[Gateway; 1],
+    old: &TunnelPlan,
+) {
+    let plan = TunnelPlan::fresh(SaShape::default()).expect("random octets");
+    kernel.install(&plan);
+    gateway::rekey(gateways, old, &plan).expect("a rekey");
+    let ours = |sa: &&LabSa| (sa.from, sa.inner) == (Side::A, Family::V4);
+    let sa = plan.sas.iter().find(ours).expect("an SA");
+    // Nothing has been sealed under it yet, so no sequence number is used twice.
+    let key = Message::new()
+        .with("spi", format!("{:#010x}", sa.spi))
+        .with("dst", sa.destination(Family::V4).to_string());
+    let request = |command, message| gateways[0].request(command, message).expect("an SA");
+    request("sa-delete", &key);
+    let again = key
+        .clone()
+        .with("direction", "out")
+        .with("policy", "lab-v4")
+        .with("src", sa.source(Family::V4).to_string())
+        .with("suite", plan.proposal())
+        .with("enc_key", sa.enc_key.as_slice())
+        .with_list("local_ts", [Side::A.prefix(Family::V4)])
+        .with_list("remote_ts", [Side::B.prefix(Family::V4)])
+        .with("df", "clear")
+        .with("fragment", "after")
+        .with("tfc_padding", "mtu")
+        .with("dummies", "50");
+    request("sa-add", &again);
+    let large = PingPlan {
+        count: PINGS as u32,
+        size: 1472,
+        ..PingPlan::default()
+    };
+    let to = Side::B.host_address(Family::V4);
+    let pings = traffic::ping(topology.host(Side::A), to, large).expect("a count");
+    let stats = request("adit-stats", &Message::new());
+    let worker = stats.section("workers").and_then(|w| w.sections().next());
+    let (_, worker) = worker.expect("a worker");
+    let count = |key| worker.str(key).and_then(|n| n.parse::<u64>().ok());
+    let counted = ["fragments", "reassembled", "dummies_sent"].map(count);
+    assert_eq!(pings.received, PINGS, "{counted:?}; {}", kernel.state());
+    assert!(
+        counted.iter().all(|n| n.is_some_and(|n| n > 0)),
+        "{counted:?}"
+    );
 }
 
 /// Each kind of suite in IPv4 and one in IPv6, with and without ESN; in a long run every transform in both.
