@@ -362,7 +362,7 @@ impl ToDataplane {
                 selector,
                 verdict,
             } => {
-                out.extend([7, *verdict as u8]);
+                out.extend([8, *verdict as u8]);
                 out.extend(policy.to_le_bytes());
                 out.extend(selector.as_bytes());
             }
@@ -406,7 +406,7 @@ impl ToDataplane {
             },
             5 => Self::Stop,
             6 => Self::Changed,
-            7 => {
+            8 => {
                 let verdict = match r.u8("verdict")? {
                     0 => Verdict::Drop,
                     1 => Verdict::Clear,
