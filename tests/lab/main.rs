@@ -11,6 +11,7 @@
 //! | `steering` | that the XDP program outlives whoever loaded it, and fails closed |
 //! | `tunnel` | `adit lab tunnel`: its report, every kind of outer header, `--keep` |
 //! | `fail_closed` | nothing protected passes the outside wire in clear, whoever is dead |
+//! | `acquire` | a packet without an SA waits for one and is not lost |
 //! | `own_traffic` | what a gateway itself sends is sealed or lost, whatever a policy protects |
 //! | `dhcp` | a gateway serves and gets addresses over its ports |
 //! | `reload` | `adit.toml` is read again, and what is still wanted goes on |
@@ -25,6 +26,7 @@
 #[path = "../skip/mod.rs"]
 mod skip;
 
+mod acquire;
 mod classification;
 mod cleanup;
 mod dhcp;
