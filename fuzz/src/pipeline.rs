@@ -2,13 +2,54 @@
 
 use std::cell::RefCell;
 
-use adit_abi::Suite;
+use adit_abi::{Action, Direction, Integrity, Mode, Prefix, Selector, Spi, Suite};
 use adit_dataplane::crypto::{Job, Keys, Provider};
-use adit_dataplane::memory_gateway::{MemoryGateway, TunnelPlan, ethernet};
+use adit_dataplane::memory_gateway::{MemoryGateway, Site, TunnelPlan, ethernet, tunnel_sa};
 
 thread_local! {
     // Made once: a gateway's frames live as long as the process.
-    static PAIR: RefCell<(MemoryGateway, MemoryGateway)> = RefCell::new(MemoryGateway::pair(&TunnelPlan::default()));
+    static PAIR: RefCell<(MemoryGateway, MemoryGateway)> = RefCell::new(pair());
+}
+
+/// Two gateways with a tunnel, and beside it SAs in transport mode, in BEET and under AH, between addresses of their own:
+/// SPIs 0x3000 and up, one for each pair of mode and protocol.
+fn pair() -> (MemoryGateway, MemoryGateway) {
+    let (mut a, mut b) = MemoryGateway::pair(&TunnelPlan::default());
+    let suites = [Suite::AES128_GCM16, Suite::ah(Integrity::HmacSha256)];
+    let mut spi = 0x3000;
+    for (mode, suite) in Mode::ALL.into_iter().flat_map(|m| suites.map(|s| (m, s))) {
+        for outer_v6 in [false, true] {
+            spi += 1;
+            let plan = TunnelPlan {
+                suite,
+                outer_v6,
+                ..TunnelPlan::default()
+            };
+            let mut sa = tunnel_sa(&plan, Spi(spi), Site(1), Site(2));
+            sa.mode = mode as u8;
+            for gateway in [&mut a, &mut b] {
+                let (direction, ends) = match gateway.site {
+                    Site(1) => (Direction::Outbound, [1, 2]),
+                    _ => (Direction::Inbound, [2, 1]),
+                };
+                let [local, remote] = ends.map(|n| match mode {
+                    Mode::Transport => Site(n).outer(outer_v6),
+                    _ => Site(n).gateway(outer_v6),
+                });
+                let alone = |address| Prefix::from_mapped(address, 128);
+                sa.direction = direction as u8;
+                sa.selector = Selector::between(alone(local), alone(remote));
+                let place = gateway.add_sa(&sa);
+                if direction == Direction::Outbound {
+                    let slot = gateway.add_policy(sa.selector, u64::from(spi), Action::Protect);
+                    gateway.policy.link(slot, Some(place));
+                }
+            }
+        }
+    }
+    a.refresh();
+    b.refresh();
+    (a, b)
 }
 
 fn with_pair(run: impl FnOnce(&mut MemoryGateway, &mut MemoryGateway)) {
