@@ -38,6 +38,11 @@ const ACTIONS: &[(&str, Action)] = &[
 ];
 
 const UNSUPPORTED: &[Foreign] = &[
+    foreign(
+        "inactivity",
+        &["0", "0s"],
+        "idle children are not closed; leave it out",
+    ),
     foreign("updown", &[], "subscribe to the event child-updown instead"),
     foreign("hostaccess", &["no", "0"], "it only serves updown scripts"),
     foreign(
@@ -200,7 +205,6 @@ pub(super) fn child(name: &str, section: Section<'_>) -> Result<(Child, ChildSet
     child.start_action = action("start_action")?;
     child.close_action = action("close_action")?;
     child.dpd_action = action("dpd_action")?;
-    child.inactivity = time("inactivity")?.unwrap_or_default();
 
     let window: Option<u16> = section.number("replay_window")?;
     let settings = ChildSettings {

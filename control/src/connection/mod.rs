@@ -144,7 +144,6 @@ fn connection(name: &str, section: Section<'_>) -> Result<Loaded, String> {
     let fragmentation = [
         ("yes", Fragmentation::Yes),
         ("accept", Fragmentation::Accept),
-        ("force", Fragmentation::Force),
         ("no", Fragmentation::No),
     ];
     c.fragmentation = section
@@ -211,4 +210,154 @@ fn connection(name: &str, section: Section<'_>) -> Result<Loaded, String> {
         connection: c,
         children,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use adit_abi::Mode;
+    use adit_ike::config::{Action, AuthMethod};
+
+    use super::*;
+
+    fn end(id: &str) -> Message {
+        Message::new().with("auth", "psk").with("id", id)
+    }
+
+    fn child() -> Message {
+        Message::new()
+            .with_list("local_ts", ["10.1.0.0/16"])
+            .with_list("remote_ts", ["10.2.0.0/16,fd02::/64"])
+    }
+
+    /// A connection as swanctl sends it, with another key in the connection and in the child.
+    fn with(connection: &[(&str, &str)], of_child: &[(&str, &str)]) -> Result<Loaded, String> {
+        let mut net = child();
+        for (key, value) in of_child {
+            net.add(*key, value);
+        }
+        let mut section = Message::new()
+            .with("version", "2")
+            .with_list("remote_addrs", ["192.0.2.2"])
+            .with_section("local-main", end("gw-a.example.org"))
+            .with_section("remote", end("%any"))
+            .with_section("children", Message::new().with_section("net", net));
+        for (key, value) in connection {
+            section.add(*key, value);
+        }
+        load(&Message::new().with_section("gw", section))
+    }
+
+    #[test]
+    fn what_swanctl_sends_becomes_a_connection_with_its_defaults() {
+        let loaded = with(&[], &[]).unwrap();
+        let c = &loaded.connection;
+        assert_eq!(
+            (&*c.name, c.version, c.remote_port),
+            ("gw", Version::V2, 500)
+        );
+        assert_eq!((c.local.len(), c.remote.len()), (1, 1));
+        assert_eq!(c.local[0].method, AuthMethod::Psk);
+        assert_eq!(c.rekey_time, Duration::from_secs(4 * 3600));
+        assert_eq!(
+            (c.over_time, c.rand_time),
+            (c.rekey_time / 10, c.rekey_time / 10)
+        );
+        assert!(!c.proposals.is_empty());
+        let net = c.child("net").unwrap();
+        assert_eq!((net.mode, net.start_action), (Mode::Tunnel, Action::None));
+        assert_eq!((net.local_ts.len(), net.remote_ts.len()), (1, 2));
+        assert_eq!(net.life_time, Duration::from_secs(3960));
+        assert_eq!(loaded.children["net"].replay_window, 0);
+    }
+
+    #[test]
+    fn times_amounts_and_actions_are_taken() {
+        let loaded = with(
+            &[
+                ("rekey_time", "10m"),
+                ("dpd_delay", "30"),
+                ("keyingtries", "%forever"),
+            ],
+            &[
+                ("rekey_time", "100s"),
+                ("rekey_bytes", "1g"),
+                ("start_action", "trap"),
+                ("tfc_padding", "mtu"),
+                ("copy_df", "no"),
+            ],
+        )
+        .unwrap();
+        let c = &loaded.connection;
+        assert_eq!((c.rekey_time.as_secs(), c.dpd_delay.as_secs()), (600, 30));
+        assert_eq!(c.keyingtries, 0);
+        let net = c.child("net").unwrap();
+        assert_eq!(
+            (net.life_time.as_secs(), net.rand_time.as_secs()),
+            (110, 10)
+        );
+        assert_eq!(
+            (net.rekey.bytes, net.life.bytes),
+            (1 << 30, (1 << 30) + (1 << 30) / 10)
+        );
+        assert_eq!(net.start_action, Action::Trap);
+        assert_eq!(loaded.children["net"].tfc_padding, u16::MAX);
+    }
+
+    #[test]
+    fn a_key_that_is_wrong_or_means_nothing_here_is_named() {
+        for (connection, of_child, expected) in [
+            (
+                ("version", "1"),
+                None,
+                "connections.gw.version stands twice",
+            ),
+            (
+                ("colour", "red"),
+                None,
+                "connections.gw.colour: unknown key",
+            ),
+            (
+                ("mediation", "yes"),
+                None,
+                "connections.gw.mediation is not supported",
+            ),
+            (
+                ("dpd_delay", "soon"),
+                None,
+                "connections.gw.dpd_delay is \"soon\"",
+            ),
+            (
+                ("proposals", "aes128-sha9"),
+                None,
+                "connections.gw.proposals is",
+            ),
+            (
+                ("encap", "no"),
+                Some(("ipcomp", "yes")),
+                "connections.gw.children.net.ipcomp is not",
+            ),
+            (
+                ("encap", "no"),
+                Some(("mode", "pass")),
+                "connections.gw.children.net.mode is",
+            ),
+            (
+                ("encap", "no"),
+                Some(("inactivity", "5m")),
+                "connections.gw.children.net.inactivity",
+            ),
+        ] {
+            let of_child: Vec<_> = of_child.into_iter().collect();
+            let e = with(&[connection], &of_child).unwrap_err();
+            assert!(e.starts_with(expected), "{e}");
+        }
+        // With the value that asks for nothing else it may stand.
+        assert!(
+            with(
+                &[("mediation", "no")],
+                &[("ipcomp", "no"), ("inactivity", "0s")]
+            )
+            .is_ok()
+        );
+    }
 }
