@@ -241,14 +241,14 @@ fn a_policy_that_wants_both_refuses_either_alone() {
     let packet = udp(ends[0], ends[1], (1, 2), b"both or nothing");
     // ESP alone: the peer forgot AH.
     a.change_sa(a.outbound(), |r| r.around = Spi(0));
-    exchange(&mut a, &mut b, &[packet.clone()]);
+    exchange(&mut a, &mut b, std::slice::from_ref(&packet));
     assert_eq!(b.all_drops(), [(DropReason::NotNested, 1)]);
     // AH alone: what it carries is not ESP.
     a.change_sa(around, |r| r.selector.protocol = 0);
     let slot = a.reader.policies().next().unwrap().0;
     let ah = a.reader.sas().find(|(_, r)| r.protocol == 51).unwrap().0;
     a.policy.link(slot, Some(ah));
-    let (wire, arrived) = exchange(&mut a, &mut b, &[packet.clone()]);
+    let (wire, arrived) = exchange(&mut a, &mut b, std::slice::from_ref(&packet));
     assert_eq!((wire.len(), arrived.len()), (1, 0));
     assert_eq!(b.drops(DropReason::SelectorMismatch), 1);
     // The other way round: an SA that is to be sealed around is gone, so nothing leaves.

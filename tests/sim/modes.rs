@@ -193,7 +193,8 @@ fn ipv6_extension_headers_stand_on_their_side_of_esp() {
     let ends = outers(true);
     let plain = udp(ends[0], ends[1], (1, 2), b"extended");
     // What goes on the wire in front of ESP (50), and what is hidden behind it.
-    let cases: [(&[(u8, &[u8])], &[u8]); 7] = [
+    type Chain<'a> = (&'a [(u8, &'a [u8])], &'a [u8]);
+    let cases: [Chain<'_>; 7] = [
         (&[], &[50]),
         (&[HOP_BY_HOP], &[0, 50]),
         (&[OPTIONS], &[50]),
@@ -211,7 +212,7 @@ fn ipv6_extension_headers_stand_on_their_side_of_esp() {
             };
             let (mut a, mut b) = linked(&plan, Mode::Transport, ends, |_| ());
             let packet = with_extensions(&plain, extensions);
-            let (wire, arrived) = exchange(&mut a, &mut b, &[packet.clone()]);
+            let (wire, arrived) = exchange(&mut a, &mut b, std::slice::from_ref(&packet));
             assert_eq!(arrived, [packet], "{expected:?} {:?}", b.all_drops());
             assert_eq!(chain(&wire[0]), expected);
         }
@@ -471,7 +472,7 @@ fn a_transport_packet_whose_headers_do_not_lead_to_esp_is_dropped() {
     let (mut a, mut b) = linked(&plan, Mode::Transport, ends, |_| ());
     b.change_sa(b.inbound(), |r| r.flags = SaFlags::default());
     let packet = udp(ends[0], ends[1], (5, 6), b"either way");
-    let (_, arrived) = exchange(&mut a, &mut b, &[packet.clone()]);
+    let (_, arrived) = exchange(&mut a, &mut b, std::slice::from_ref(&packet));
     assert_eq!(arrived, [packet]);
     // A fragment is no datagram.
     let mut piece = raw(ends[0], ends[1], 17, &[9; 64]);

@@ -173,7 +173,7 @@ fn cut_again(piece: &[u8]) -> Vec<Vec<u8>> {
     let mut pieces = cut(piece, &[1480], u16::from_be_bytes([piece[4], piece[5]]));
     for (n, out) in pieces.iter_mut().enumerate() {
         let more = if n == 0 { 0x2000 } else { place & 0x2000 };
-        let field = (place & 0x1fff) + n as u16 * 185 | more;
+        let field = ((place & 0x1fff) + n as u16 * 185) | more;
         out[6..8].copy_from_slice(&field.to_be_bytes());
         rechecksum(out);
     }

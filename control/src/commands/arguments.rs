@@ -155,7 +155,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// PFP flags: a list of their names.
-    pub fn from_packet(&self, key: &str) -> Result<FromPacket, String> {
+    pub fn packet_fields(&self, key: &str) -> Result<FromPacket, String> {
         let items = match self.message.element(key) {
             None => return Ok(FromPacket::default()),
             Some(Element::List(items)) => items,

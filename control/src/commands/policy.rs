@@ -43,7 +43,7 @@ impl Gateway {
             action: a.word("action", &actions)?.ok_or("action is missing")?,
             priority: a.number("priority")?.ok_or("priority is missing")?,
             applies: a.word("direction", &DIRECTIONS)?.unwrap_or_default(),
-            from_packet: a.from_packet("pfp")?,
+            from_packet: a.packet_fields("pfp")?,
             origin: Origin::Command,
         };
         self.add_policy(spec).map_err(|e| e.to_string())?;

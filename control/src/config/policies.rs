@@ -46,7 +46,7 @@ pub(super) fn check(report: &mut Report<'_>, raw: Named<RawPolicy>) -> Vec<Polic
         let remedy = "the lowest number decides first";
         let priority = s.number("priority", &raw.priority, 0..=i64::MAX, PRIORITY, remedy);
         let applies = s.word("direction", &raw.direction, &DIRECTIONS, Applies::Both);
-        let from_packet = s.from_packet(&raw.pfp);
+        let from_packet = s.packet_fields(&raw.pfp);
         if let (Action::Protect, false, Some(at)) =
             (action, applies == Applies::Both, &raw.direction)
         {

@@ -169,7 +169,7 @@ impl Section<'_, '_> {
 
 impl Section<'_, '_> {
     /// The PFP flags of a policy (RFC 4301 §4.4.1.2).
-    pub fn from_packet(&mut self, field: &Field<Vec<Spanned<String>>>) -> FromPacket {
+    pub fn packet_fields(&mut self, field: &Field<Vec<Spanned<String>>>) -> FromPacket {
         let mut flags = FromPacket::default();
         for item in field.iter().flat_map(|list| list.get_ref()) {
             match flag_named(item.get_ref()) {

@@ -15,6 +15,9 @@ use sha1::{Digest, Sha1};
 /// Certificates and lists kept, at most.
 const MOST: usize = 1 << 16;
 
+/// The number of an AUTH method and the authentication data, or what is wrong.
+pub type Signed = Result<(u8, Vec<u8>), String>;
+
 /// What a loaded certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
@@ -208,7 +211,7 @@ impl Credentials {
         key: u64,
         peer_hashes: &[u16],
         octets: Vec<u8>,
-    ) -> Result<impl FnOnce() -> Result<(u8, Vec<u8>), String> + Send + 'static, String> {
+    ) -> Result<impl FnOnce() -> Signed + Send + 'static, String> {
         let found = self.keys.values().find(|(number, _)| *number == key);
         let (_, key) = found.ok_or("its private key is no longer loaded")?;
         let job = SignJob::new(key.clone(), peer_hashes, octets).map_err(|e| e.to_string())?;
