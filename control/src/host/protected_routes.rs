@@ -32,10 +32,10 @@ const BLACKHOLE_METRIC: u32 = 1000;
 /// Prefixes that one range may take; a range that takes more is caught with what lies between.
 const MOST_PREFIXES: usize = 64;
 
+/// Priority of the rules that let IKE out, before all that catches.
+const IKE: u32 = 172;
 /// Priority of the rule for prefixes that are caught whatever the source.
 const TO_PROTECTED: u32 = OWN_TABLE as u32;
-/// Priority of the rules that let IKE out.
-const IKE: u32 = 174;
 /// Priority of the rules that look at source and destination.
 const FROM_PROTECTED: u32 = 175;
 const MAIN_TABLE: u8 = 254;
@@ -74,7 +74,8 @@ pub struct Surroundings<'a> {
 ///
 /// A prefix that also covers an address of this host outside the protected side, or the far end of an SA, is
 /// caught from the protected side only: a route there would swallow what the policy does not cover, as the way to
-/// an IKE peer.
+/// an IKE peer. Where the far end itself is what a policy protects, as in transport mode, all that goes there is
+/// caught, but for IKE: the source of a socket that is not bound is chosen by the route, so no rule can ask for it.
 pub fn wanted<'a>(
     policies: impl Iterator<Item = &'a PolicySpec>,
     host: Surroundings<'_>,
@@ -89,9 +90,10 @@ pub fn wanted<'a>(
                 && found.first().map(|p| p.address) == Some(s.remote_first);
             for prefix in found {
                 let swallows = |ip: &IpAddr| prefix.contains((*ip).into()) && !is_local(ip);
+                let alone = prefix.length == 128 && source.is_some();
                 if !is_exact
                     || host.own.iter().any(swallows)
-                    || host.far_ends.iter().any(|a| prefix.contains(*a))
+                    || !alone && host.far_ends.iter().any(|a| prefix.contains(*a))
                 {
                     out.catch_from(s, prefix, host);
                     continue;
@@ -100,6 +102,9 @@ pub fn wanted<'a>(
                 let way = way.or_insert(Way::Caught(None));
                 if *way == Way::Caught(None) {
                     *way = Way::Caught(source);
+                }
+                if alone {
+                    out.let_ike_out(s, prefix.is_v4(), host);
                 }
             }
         }
@@ -134,7 +139,11 @@ impl Wanted {
         }
         self.routes
             .insert((FROM_PROTECTED_TABLE, everything(v4)), Way::Caught(None));
-        // Where the outer addresses are protected as well, IKE must come out all the same.
+        self.let_ike_out(s, v4, host);
+    }
+
+    /// Where the outer addresses are protected as well, IKE must come out all the same.
+    fn let_ike_out(&mut self, s: &Selector, v4: bool, host: Surroundings<'_>) {
         let is_inside = |a: Address| host.inside.iter().any(|p| p.contains(a));
         let outer = host.own.iter().filter(|ip| is_local(s, ip));
         for address in outer.map(|ip| Address::from(*ip)) {
@@ -434,6 +443,28 @@ mod tests {
                 "173: 0.0.0.0/0 to 0.0.0.0/0 in 173"
             ]
         );
+    }
+
+    #[test]
+    fn what_goes_to_a_protected_far_end_is_caught_but_for_ike() {
+        // Before there is an SA, when IKE has to bring it up, and with it.
+        for far_ends in [&[][..], &["192.0.2.2"]] {
+            let p = policy("192.0.2.1/32", "192.0.2.2/32");
+            let own = ["192.0.2.1", "10.1.0.1"];
+            assert_eq!(
+                show(&p, &own, far_ends),
+                ["173: 192.0.2.2/32 from 192.0.2.1"]
+            );
+            assert_eq!(
+                rules(&p, &own),
+                [
+                    "172: 192.0.2.1/32 to 0.0.0.0/0 udp 500 in 254",
+                    "172: 192.0.2.1/32 to 0.0.0.0/0 udp 4500 in 254",
+                    "173: ::/0 to ::/0 in 173",
+                    "173: 0.0.0.0/0 to 0.0.0.0/0 in 173",
+                ]
+            );
+        }
     }
 
     #[test]
