@@ -63,6 +63,8 @@ if [ -n "${ADIT_LONG:-}" ]; then
     step "model check of the shared-memory slot" env RUSTFLAGS="--cfg loom" cargo test --locked --release -p adit-abi --lib --target-dir target/loom slots
 fi
 step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+# Targets that a plain `cargo test` leaves out count for no target there, either.
+step "clippy of the privileged tests" cargo clippy --locked --test lab --test interop -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 # The harness counts a skipped test as passed; the log has a line for each. What it calls ignored are parts that tests play in processes of

@@ -14,7 +14,7 @@ use adit::lab::{Family, Shape, Side, Topology};
 use adit_abi::Suite;
 use adit_vici::Message;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Pings each way.
 const PINGS: u64 = 3;

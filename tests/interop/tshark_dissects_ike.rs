@@ -227,7 +227,10 @@ fn tshark_reads_in_every_payload_what_was_written() {
     let packets: Vec<_> = payloads
         .iter()
         .map(|(payload, _)| {
-            let message = Message::emit(&header(ExchangeType::IkeSaInit), &[payload.clone()]);
+            let message = Message::emit(
+                &header(ExchangeType::IkeSaInit),
+                std::slice::from_ref(payload),
+            );
             packet(&message.expect("it fits"))
         })
         .collect();
