@@ -145,7 +145,7 @@ fn a_refusal_a_bad_key_and_a_missing_gateway_are_told_apart() {
         "adit: sa-delete: there is no SA 0x00001001 to 192.0.2.2\n"
     );
     assert_eq!(
-        failing(ADD, "secret"),
+        failing(ADD, "secret\n00"),
         "adit: key: line 1 is not hexadecimal digits in pairs\n"
     );
     assert!(

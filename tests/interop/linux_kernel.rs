@@ -10,6 +10,7 @@ use adit::lab::daemons::Daemons;
 use adit::lab::gateway::{self, Gateway};
 use adit::lab::sas::{LabSa, SaShape, TunnelPlan};
 use adit::lab::traffic::{self, PingPlan};
+use adit::lab::wait::{self, Look};
 use adit::lab::{Family, Shape, Side, Topology};
 use adit_abi::Suite;
 use adit_vici::Message;
@@ -128,16 +129,27 @@ fn large_packets(
     };
     let to = Side::B.host_address(Family::V4);
     let pings = traffic::ping(topology.host(Side::A), to, large).expect("a count");
-    let stats = request("adit-stats", &Message::new());
-    let worker = stats.section("workers").and_then(|w| w.sections().next());
-    let (_, worker) = worker.expect("a worker");
-    let count = |key| worker.str(key).and_then(|n| n.parse::<u64>().ok());
-    let counted = ["fragments", "reassembled", "dummies_sent"].map(count);
+    let nothing = Message::new();
+    let counted = || {
+        let stats = request("adit-stats", &nothing);
+        let worker = stats.section("workers").and_then(|w| w.sections().next());
+        let (_, worker) = worker.expect("a worker");
+        let count = |key| worker.str(key).and_then(|n| n.parse::<u64>().ok());
+        ["fragments", "reassembled", "dummies_sent"].map(count)
+    };
+    // Dummies come at their own rate, whatever else is sent.
+    let limit = Duration::from_secs(10);
+    let all = wait::until("fragments both ways and a dummy", limit, || {
+        let counted = counted();
+        Ok(if counted.iter().all(|n| n.is_some_and(|n| n > 0)) {
+            Look::Ready(())
+        } else {
+            Look::NotYet(format!("{counted:?}"))
+        })
+    });
+    let counted = counted();
     assert_eq!(pings.received, PINGS, "{counted:?}; {}", kernel.state());
-    assert!(
-        counted.iter().all(|n| n.is_some_and(|n| n > 0)),
-        "{counted:?}"
-    );
+    all.expect("counts");
 }
 
 /// Each kind of suite in IPv4 and one in IPv6, with and without ESN; in a long run every transform in both.
