@@ -11,6 +11,7 @@
 //! | `strongswan` | strongSwan negotiates with adit by IKEv2, either one beginning, and traffic runs |
 //! | `swanctl` | strongSwan's `swanctl` reads our control socket |
 //! | `radius` | FreeRADIUS authenticates peers through our client |
+//! | `swanctl_loads` | it loads an ordinary `swanctl.conf`, and traffic brings the SAs up |
 //! | `command` | so does the `adit` command |
 
 #[macro_use]
@@ -36,6 +37,7 @@ mod radius;
 mod scapy_agrees;
 mod strongswan;
 mod swanctl;
+mod swanctl_loads;
 mod tshark_agrees;
 mod tshark_dissects_ike;
 

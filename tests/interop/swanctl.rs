@@ -14,7 +14,7 @@ use adit_control::vici::listings::IkeSa;
 use super::sample_gateway::{SampleGateway, child, sas};
 
 /// Why `swanctl` cannot be run, if it cannot.
-fn installed() -> Result<(), String> {
+pub fn installed() -> Result<(), String> {
     match Command::new("swanctl").arg("--help").output() {
         Ok(_) => Ok(()),
         Err(error) => Err(format!(
