@@ -25,7 +25,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_ike::endpoint::{Answer, AskId, Endpoint, IkeSaId, RandomSpis, Transmit};
+use adit_ike::endpoint::{Answer, AskId, Endpoint, IkeSaId, RandomSpis, Remove, Transmit};
 use adit_ike::random::Random;
 use adit_ike::time::Instant;
 use mio::{Registry, Token, Waker};
@@ -54,6 +54,13 @@ impl Random for System {
     }
 }
 
+/// What waits until the SAs of an IKE SA are in the table.
+#[derive(Default)]
+struct Held {
+    messages: VecDeque<Transmit>,
+    removals: Vec<Remove>,
+}
+
 /// The engine and all that it needs of this process.
 pub struct Ike {
     /// The engine.
@@ -73,7 +80,7 @@ pub struct Ike {
     workers: Workers<(AskId, Answer)>,
     /// The threads wake the loop by this.
     waker: Token,
-    held: HashMap<IkeSaId, VecDeque<Transmit>>,
+    held: HashMap<IkeSaId, Held>,
     due: Option<Instant>,
 }
 
@@ -145,7 +152,7 @@ impl Ike {
         let Some(ike) = message.ike.filter(|ike| self.children.is_preparing(*ike)) else {
             return self.send(&message);
         };
-        let held = self.held.entry(ike).or_default();
+        let held = &mut self.held.entry(ike).or_default().messages;
         if held.len() >= MOST_HELD {
             // Retransmission brings it back.
             held.pop_front();
@@ -154,13 +161,26 @@ impl Ike {
         Ok(())
     }
 
-    /// Sends what waited for an IKE SA's SAs.
-    pub fn release(&mut self, ike: IkeSaId) {
-        for message in self.held.remove(&ike).into_iter().flatten() {
-            if let Err(e) = self.send(&message) {
+    /// Keeps a removal back while SAs of its IKE SA are on their way into the table: the one that goes may be all that
+    /// its policy has until then. Whether it was kept back.
+    pub fn hold_removal(&mut self, removal: Remove) -> bool {
+        let hold = self.children.is_preparing(removal.ike);
+        if hold {
+            let held = self.held.entry(removal.ike).or_default();
+            held.removals.push(removal);
+        }
+        hold
+    }
+
+    /// Sends what waited for an IKE SA's SAs, and gives the removals that did.
+    pub fn release(&mut self, ike: IkeSaId) -> Vec<Remove> {
+        let held = self.held.remove(&ike).unwrap_or_default();
+        for message in &held.messages {
+            if let Err(e) = self.send(message) {
                 tracing::debug!(?message, "not sent: {e}");
             }
         }
+        held.removals
     }
 
     fn send(&self, m: &Transmit) -> io::Result<()> {

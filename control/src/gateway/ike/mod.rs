@@ -8,7 +8,7 @@ use std::sync::Arc;
 use adit_abi::{
     Action, Address, Direction, PortRange, SaKey, SaRef, Selector, SelectorEnd, SelectorSet,
 };
-use adit_ike::endpoint::{Answer, Ask, AskId, Input, Install, Output, Remove, Selectors};
+use adit_ike::endpoint::{Answer, Ask, AskId, IkeSaId, Input, Install, Output, Remove, Selectors};
 use adit_ike::time::Instant;
 use adit_ike::wire::v2::IpSelector;
 use tracing::{debug, warn};
@@ -309,6 +309,12 @@ impl Gateway {
     }
 
     fn remove(&mut self, remove: &Remove) {
+        if !self.ike.hold_removal(*remove) {
+            self.remove_now(remove);
+        }
+    }
+
+    fn remove_now(&mut self, remove: &Remove) {
         let key = SaKey {
             spi: remove.spi,
             protocol: remove.protocol as u8,
@@ -321,8 +327,22 @@ impl Gateway {
 
     /// Strikes an SA that is gone off the books, and takes its policy away if it was the last one.
     fn forget_half(&mut self, key: &SaKey) {
+        let half = self.ike.children.half(key);
         if let Some(policy) = self.ike.children.remove(key) {
             self.release_policy(&policy);
+        }
+        // It may be what others waited for.
+        if let Some(half) = half
+            && !self.ike.children.is_preparing(half.ike)
+        {
+            self.finish_held(half.ike);
+        }
+    }
+
+    /// Does what waited for an IKE SA's SAs to be in the table.
+    fn finish_held(&mut self, ike: IkeSaId) {
+        for removal in self.ike.release(ike) {
+            self.remove_now(&removal);
         }
     }
 
@@ -341,7 +361,7 @@ impl Gateway {
     /// An SA is in the table: messages that speak of it may leave.
     pub(super) fn ike_installed(&mut self, key: &SaKey) {
         if let Some(ike) = self.ike.children.installed(key) {
-            self.ike.release(ike);
+            self.finish_held(ike);
         }
     }
 
