@@ -6,6 +6,7 @@ use adit_abi::Mode;
 use adit_ike::config::{Action, Child, Volume};
 use adit_ike::proposal::{self, Protocol};
 
+use super::foreign;
 use super::section::{Foreign, Section};
 use super::values;
 use crate::sadb::DontFragment;
@@ -122,18 +123,6 @@ const UNSUPPORTED: &[Foreign] = &[
         "the peer's fault of truncating SHA-256 to 96 bits is not imitated; mend the peer",
     ),
 ];
-
-const fn foreign(
-    key: &'static str,
-    harmless: &'static [&'static str],
-    remedy: &'static str,
-) -> Foreign {
-    Foreign {
-        key,
-        harmless,
-        remedy,
-    }
-}
 
 /// A limit and what follows from it as swanctl has it: the hard one a tenth more, the lot the difference.
 fn with_margin(rekey: u64, life: Option<u64>, rand: Option<u64>) -> (u64, u64) {
