@@ -7,7 +7,7 @@ LAB_PACKAGES=(gcc libc6-dev make perl iproute2 ethtool iputils-ping iperf3 busyb
 # What the tests need on top: captures, peers that nobody here wrote, and the compiler of the XDP program.
 TEST_PACKAGES=(tcpdump tshark clang llvm libbpf-dev linux-libc-dev qemu-system-x86 dash cpio kmod
     strongswan-swanctl strongswan-charon libcharon-extra-plugins libstrongswan-standard-plugins
-    libstrongswan-extra-plugins freeradius python3-venv)
+    libstrongswan-extra-plugins freeradius openssl python3-venv)
 
 # ethtool and others live where an ordinary user's PATH does not look.
 PATH=$PATH:/usr/sbin:/sbin
